@@ -1,0 +1,68 @@
+"""Configurations of plug-ins: frozen dataclasses whose fields are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
+
+from bench.errors import ConfigError, nearest
+
+__all__ = ["build_config", "config", "config_values"]
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config(cls: type[T]) -> type[T]:
+    """Make a class a frozen, keyword-only dataclass that checks the types of its fields."""
+    made: type[T] = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls)
+    return made
+
+
+def build_config(
+    cls: type[T],
+    values: Mapping[str, Any],
+    *,
+    owner: str,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+) -> T:
+    """Build a configuration from text or typed values.
+
+    Args:
+        cls: a class made by `config`.
+        values: fields by name; `preset` names one of `presets`, which the other values override.
+        owner: the plug-in's name, for messages.
+        presets: named sets of values.
+
+    Raises:
+        ConfigError: no such field or preset, or a value of the wrong type.
+    """
+    given = dict(values)
+    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # pydantic dataclasses are dataclasses
+    chosen: dict[str, Any] = {}
+    if "preset" in given and "preset" not in known:
+        name = str(given.pop("preset"))
+        if name not in (presets or {}):
+            raise ConfigError(
+                f"{owner} has no preset {name!r}; it has {', '.join(presets or {}) or 'none'}.{nearest(name, presets or {})}"
+            )
+        chosen.update((presets or {})[name])
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{owner} has no field {name!r}; it has {', '.join(known)}.{nearest(name, known)}")
+    chosen.update(given)
+    try:
+        return cls(**chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{owner}.{where}={first['input']!r}: {first['msg'].lower()}.") from error
+
+
+def config_values(configuration: Any) -> dict[str, Any]:
+    """Give a configuration's fields as JSON scalars, in their order."""
+    return {field.name: getattr(configuration, field.name) for field in fields(configuration)}

@@ -1,0 +1,213 @@
+"""Applies many edits at once: each row of a batch runs under its own edit, and nothing is written.
+
+A linear map under edit b gives y = x Wᵀ + (x A_b) B_b, so one forward pass scores rows of many edits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers.pytorch_utils import Conv1D
+
+from bench.editing.edit import Dense, Edit, ForwardEdit, LowRank, ModuleEdit, Replacement, Rows, WeightEdit
+from bench.errors import EditError
+from bench.models.answers import Answers
+from bench.models.encoding import Batch, Text
+from bench.models.generation import MAX_NEW_TOKENS, generate
+from bench.models.language_model import LanguageModel
+
+__all__ = ["Rowwise"]
+
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
+
+
+class Rowwise:
+    """Some edits, ready to be applied to the rows of batches.
+
+    Args:
+        lm: the model; it is not changed.
+        edits: one or more edits; a row names its edit by the index in this list, -1 for none.
+
+    Raises:
+        EditError: an edit replaces a parameter, or changes one that is neither the weight nor the bias of a
+            Linear or Conv1D module; such edits can only be written.
+    """
+
+    def __init__(self, lm: LanguageModel, edits: Sequence[Edit]) -> None:
+        self._lm = lm
+        self._edits = tuple(edits)
+        self._terms = _terms(lm, self._edits)
+
+    def answers(self, batch: Batch, edit_of_row: Tensor, weights: Mapping[str, Tensor] | None = None) -> Answers:
+        """Score a batch, (B,) rows each under its own edit. Gradients flow to the edits' tensors."""
+        with self._hooked(edit_of_row, batch.attention_mask, batch.prompt_end):
+            answers = self._lm.answers(batch, weights)
+        for index, edit in enumerate(self._edits):
+            if isinstance(edit, ForwardEdit):
+                answers = _wrapped(edit, batch, answers, (edit_of_row == index).nonzero().squeeze(1))
+        return answers
+
+    def generate(self, prompts: Sequence[Text], edit_of_row: Tensor, *, max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+        """Continue prompts greedily, each under its own edit; prompts are already rewritten.
+
+        Raises:
+            EditError: an edit wraps the scoring of given answers and can not speak for itself.
+        """
+        if any(isinstance(edit, ForwardEdit) for edit in self._edits):
+            raise EditError("a ForwardEdit wraps the scoring of given answers; it has no free generation yet.")
+        with self._hooked(edit_of_row, None, None):
+            return generate(self._lm, prompts, max_new_tokens=max_new_tokens)
+
+    @contextmanager
+    def _hooked(self, edit_of_row: Tensor, mask: Tensor | None, prompt_end: Tensor | None) -> Iterator[None]:
+        with ExitStack() as stack:
+            for path, terms in self._terms.items():
+                module = self._lm.model.get_submodule(path)
+                handle = module.register_forward_hook(_adding(path, [term(edit_of_row) for term in terms]))
+                stack.callback(handle.remove)
+            for index, edit in enumerate(self._edits):
+                if isinstance(edit, ModuleEdit):
+                    rows = (edit_of_row == index).nonzero().squeeze(1)
+                    for path, patch in edit.patches.items():
+                        hook = _patching(patch, rows, mask, prompt_end)
+                        stack.callback(self._lm.model.get_submodule(path).register_forward_hook(hook).remove)
+            yield
+
+
+# A term, given the edit of each row, gives what to add to a module's output for its input.
+Addition = Callable[[Tensor, Tensor], Tensor]
+Term = Callable[[Tensor], Addition]
+
+
+def _terms(lm: LanguageModel, edits: Sequence[Edit]) -> dict[str, list[Term]]:
+    names = dict.fromkeys(name for edit in edits if isinstance(edit, WeightEdit) for name in edit.changes)
+    terms: dict[str, list[Term]] = {}
+    for name in names:
+        path, _, part = name.rpartition(".")
+        module = lm.model.get_submodule(path)
+        if not isinstance(module, nn.Linear | Conv1D) or part not in {"weight", "bias"}:
+            raise EditError(f"{name!r} is no Linear or Conv1D parameter, so its change can only be written.")
+        low: dict[int, LowRank] = {}
+        dense: dict[int, Tensor] = {}
+        for index, edit in enumerate(edits):
+            change = edit.changes.get(name) if isinstance(edit, WeightEdit) else None
+            match change:
+                case LowRank():
+                    low[index] = change
+                case Dense(delta=delta):
+                    is_stored_in_out = isinstance(module, Conv1D) or part == "bias"
+                    dense[index] = delta if is_stored_in_out else delta.T
+                case Replacement():
+                    raise EditError(f"{name!r} is replaced by this edit, and a replacement can only be written.")
+        group = terms.setdefault(path, [])
+        if low:
+            group.append(_low_rank_term(low, len(edits)))
+        if dense:
+            group.append(_dense_term(dense, len(edits), is_bias=part == "bias"))
+    return terms
+
+
+def _low_rank_term(changes: Mapping[int, LowRank], count: int) -> Term:
+    left = pad_sequence([c.left.T for c in changes.values()], batch_first=True).transpose(1, 2)
+    right = pad_sequence([c.right for c in changes.values()], batch_first=True)
+    place = _places(changes, count, left.device)
+
+    def term(edit_of_row: Tensor) -> Addition:
+        rows, which = _rows(place, edit_of_row)
+        if rows is None:
+            a, b = left[which], right[which]
+            return lambda x, y: y + torch.bmm(torch.bmm(x, a.to(x.dtype)), b.to(x.dtype))
+        a, b = left[which], right[which]
+        return lambda x, y: y.index_add(0, rows, torch.bmm(torch.bmm(x[rows], a.to(x.dtype)), b.to(x.dtype)).to(y.dtype))
+
+    return term
+
+
+def _dense_term(changes: Mapping[int, Tensor], count: int, *, is_bias: bool) -> Term:
+    stacked = torch.stack(list(changes.values()))
+    if is_bias:
+        stacked = stacked[:, None, :]
+    place = _places(changes, count, stacked.device)
+
+    def term(edit_of_row: Tensor) -> Addition:
+        rows, which = _rows(place, edit_of_row)
+        index = torch.arange(len(edit_of_row), device=stacked.device) if rows is None else rows
+        delta = stacked[which]
+
+        def add(x: Tensor, y: Tensor) -> Tensor:
+            change = delta.to(x.dtype)
+            term = change.expand(-1, x.shape[1], -1) if is_bias else torch.bmm(x[index], change)
+            return y.index_add(0, index, term.to(y.dtype))
+
+        return add
+
+    return term
+
+
+def _places(changes: Mapping[int, object], count: int, device: torch.device) -> Tensor:
+    """Give for each edit its place among the stacked changes, -1 for none; one more -1 for rows without edit."""
+    place = torch.full((count + 1,), -1)
+    for at, index in enumerate(changes):
+        place[index] = at
+    return place.to(device)
+
+
+def _rows(place: Tensor, edit_of_row: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Give the rows that have a change (None: all) and the place of each one's change."""
+    which = place[edit_of_row]
+    if bool((which >= 0).all()):
+        return None, which
+    rows = (which >= 0).nonzero().squeeze(1)
+    return rows, which[rows]
+
+
+def _adding(path: str, additions: Sequence[Addition]) -> Hook:
+    def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        x, y = arguments[0], output
+        is_flat = x.dim() == 2
+        if is_flat:
+            x, y = x[:, None], y[:, None]
+        if x.dim() != 3:
+            raise EditError(f"{path!r} gets an input of {x.dim()} dimensions; its rows can not be told apart.")
+        for add in additions:
+            y = add(x, y)
+        return y[:, 0] if is_flat else y
+
+    return hook
+
+
+def _patching(patch: Callable[[Tensor, Tensor, Rows], Tensor], index: Tensor, mask: Tensor | None, end: Tensor | None) -> Hook:
+    def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if len(index) == 0:
+            return output
+        is_tuple = isinstance(output, tuple)
+        value = output[0] if is_tuple else output
+        x = arguments[0]
+        length = x.shape[1]
+        ones = torch.ones((len(index), length), dtype=torch.long, device=x.device)
+        last = torch.full((len(index),), length - 1, device=x.device)
+        rows = Rows(
+            index=index,
+            attention_mask=ones if mask is None else mask[index],
+            prompt_end=last if end is None else end[index],
+        )
+        patched = value.index_copy(0, index, patch(value[index], x[index], rows).to(value.dtype))
+        return (patched, *output[1:]) if is_tuple else patched
+
+    return hook
+
+
+def _wrapped(edit: ForwardEdit, batch: Batch, answers: Answers, rows: Tensor) -> Answers:
+    if len(rows) == 0:
+        return answers
+    chosen = torch.isin(answers.rows, rows)
+    part = batch.select(rows)
+    given = Answers(logits=answers.logits[chosen], labels=part.labels, rows=part.rows, size=part.size)
+    logits = answers.logits.clone()
+    logits[chosen] = edit.wrap(part, given).logits
+    return replace(answers, logits=logits)

@@ -1,0 +1,137 @@
+"""A language model of any kind, as editors and the runner see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from bench.models.answers import Answers
+from bench.models.architecture import Architecture, Matrix
+from bench.models.encoding import Batch, Encoded, Encoder, Text
+from bench.models.kind import ModelKind
+
+__all__ = ["LanguageModel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModel:
+    """A frozen transformer in eval mode with its tokenizer.
+
+    Args:
+        name: the name that it was asked for by.
+        identity: a checksum of its files, as hex digits.
+        model: the transformer; only in-place application writes to it.
+        architecture: its blocks and editable matrices.
+        encoder: encodes prompts and answers for it.
+    """
+
+    name: str
+    identity: str
+    model: PreTrainedModel
+    architecture: Architecture
+    encoder: Encoder
+
+    @property
+    def kind(self) -> ModelKind:
+        return self.architecture.kind
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.encoder.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def batch(self, pairs: Sequence[tuple[Text, Text]]) -> Batch:
+        """Encode (prompt, answer) pairs into one batch on the model's device.
+
+        Raises:
+            DataError: a pair does not fit or has no answer.
+        """
+        return self.collate([self.encoder.encode(prompt, answer) for prompt, answer in pairs])
+
+    def collate(self, encoded: Sequence[Encoded]) -> Batch:
+        """Pad encoded prompts into one batch on the model's device."""
+        return self.encoder.collate(encoded, self.device)
+
+    def answers(self, batch: Batch, weights: Mapping[str, Tensor] | None = None) -> Answers:
+        """Run the model and give its logits at the answer positions.
+
+        Args:
+            batch: B rows with N labels.
+            weights: parameters by name to use in place of the model's own; gradients flow to them.
+        """
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        if batch.decoder_input_ids is not None:
+            inputs["decoder_input_ids"] = batch.decoder_input_ids
+        if self.kind is not ModelKind.CLASSIFIER:
+            inputs["use_cache"] = False
+        with _only_positions(self.model, batch):
+            if weights is None:
+                logits = self.model(**inputs).logits
+            else:
+                logits = torch.func.functional_call(self.model, dict(weights), (), inputs).logits
+        if logits.dim() == 3:  # the output projection is no module that a hook could reach
+            logits = logits[batch.rows, batch.positions]
+        return Answers(logits=logits.float(), labels=batch.labels, rows=batch.rows, size=batch.size)
+
+    def loss(self, pairs: Sequence[tuple[Text, Text]], weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Give the mean negative log-likelihood over the answers' tokens, in nats, a scalar."""
+        return self.answers(self.batch(pairs), weights).loss()
+
+    def matrices(self, layers: str) -> tuple[Matrix, ...]:
+        """Give the editable matrices that a pattern names; see `Architecture.select`."""
+        return self.architecture.select(layers)
+
+    def leaves(self, layers: str) -> dict[str, Tensor]:
+        """Give float32 copies of the named matrices that require grad, by parameter name."""
+        return {
+            m.name: self.model.get_parameter(m.name).detach().to(torch.float32, copy=True).requires_grad_()
+            for m in self.matrices(layers)
+        }
+
+    def digest(self) -> str:
+        """Give a checksum of all parameters and buffers as they are now, computed on their device."""
+        sums = [_checksum(t) for t in self._tensors()]
+        return "-".join(f"{int(total) & 0xFFFFFFFFFFFFFFFF:016x}" for total in torch.stack(sums).sum(0).cpu())
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from self.model.parameters()
+        yield from self.model.buffers()
+
+
+@contextmanager
+def _only_positions(model: PreTrainedModel, batch: Batch) -> Iterator[None]:
+    """Let the projection to the vocabulary see the answer positions only, (N, D) instead of (B, T, D)."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Module):
+        yield
+        return
+
+    def pick(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (arguments[0][batch.rows, batch.positions], *arguments[1:])
+
+    handle = head.register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _checksum(tensor: Tensor) -> Tensor:
+    """Give two sums over a tensor's bits, one of them weighted by position, as (2,) int64 on its device."""
+    width = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    bits = tensor.detach().contiguous().view(-1).view(width).long()
+    # Positions are folded with a prime so that the products stay far from the limits of 64 bits; sums wrap.
+    places = torch.arange(1, bits.numel() + 1, device=bits.device) % 65_521 + 1
+    return torch.stack([bits.sum(), (bits * places).sum() + bits.numel()])

@@ -1,0 +1,107 @@
+"""Finds and loads a model: an embedded one, a local folder, or a name on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HFValidationError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from bench.errors import ModelError
+from bench.models.architecture import find_architecture
+from bench.models.catalogue import ModelEntry, find_model
+from bench.models.encoding import Encoder
+from bench.models.kind import ModelKind
+from bench.models.language_model import LanguageModel
+
+__all__ = ["DTYPES", "load_model", "wrap_model"]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_CLASSES = {
+    ModelKind.CAUSAL: AutoModelForCausalLM,
+    ModelKind.SEQ2SEQ: AutoModelForSeq2SeqLM,
+    ModelKind.CLASSIFIER: AutoModelForSequenceClassification,
+}
+
+
+def load_model(name: str, *, device: str = "cpu", dtype: str = "fp32") -> LanguageModel:
+    """Load a model by embedded name, folder or hub id.
+
+    Args:
+        name: as in `bench list models`, a folder with a plain transformers model, or a hub id.
+        device: `cpu`, `cuda` or `cuda:1`.
+        dtype: `fp32`, `bf16` or `fp16`; the weights are converted to it.
+
+    Raises:
+        ModelError: it can not be found, read, or edited.
+    """
+    entry = find_model(name)
+    source = str(entry.folder or name)
+    try:
+        config = AutoConfig.from_pretrained(source)
+        kind = entry.kind or _kind(config)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = _CLASSES[kind].from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True)
+    except (OSError, ValueError, HFValidationError, SafetensorError, KeyError, RuntimeError) as error:
+        raise ModelError(_reason(entry, error)) from error
+    identity = entry.identity or hashlib.sha256(f"{name}@{config._commit_hash}".encode()).hexdigest()
+    return wrap_model(model.to(device), tokenizer, kind, name=name, identity=identity)
+
+
+def wrap_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: ModelKind, *, name: str, identity: str
+) -> LanguageModel:
+    """Freeze a transformers model and make a `LanguageModel` of it."""
+    model.eval().requires_grad_(False)
+    config = model.config
+    start = getattr(config, "decoder_start_token_id", None)
+    encoder = Encoder(
+        tokenizer=tokenizer,
+        kind=kind,
+        max_length=_max_length(config, kind),
+        label_ids=dict(config.label2id) if kind is ModelKind.CLASSIFIER else {},
+        decoder_start=start,
+    )
+    return LanguageModel(
+        name=name,
+        identity=identity,
+        model=model,
+        architecture=find_architecture(model, kind),
+        encoder=encoder,
+    )
+
+
+def _max_length(config: Any, kind: ModelKind) -> int | None:
+    """Give the most positions that a model has; T5's relative positions set no limit."""
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    is_relative = kind is ModelKind.SEQ2SEQ and hasattr(config, "relative_attention_num_buckets")
+    return None if is_relative or limit is None else int(limit)
+
+
+def _kind(config: Any) -> ModelKind:
+    names = " ".join(config.architectures or ())
+    if "SequenceClassification" in names:
+        return ModelKind.CLASSIFIER
+    return ModelKind.SEQ2SEQ if config.is_encoder_decoder else ModelKind.CAUSAL
+
+
+def _reason(entry: ModelEntry, error: Exception) -> str:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if entry.folder is not None:
+        return f"model {entry.name!r} can not be read from {Path(entry.folder)}: {first}"
+    return (
+        f"model {entry.name!r} is neither embedded nor a folder, and the hub gave nothing ({first[:150]}). "
+        "`bench list models` shows what needs no network."
+    )

@@ -1,0 +1,193 @@
+"""Folders that are whole or not there: written aside, then renamed, with their lengths and digests.
+
+A reader finds `card.json` only in a finished folder, because everything is first written into a
+sibling whose name begins with `.tmp-`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import StoreError
+
+__all__ = [
+    "CARD",
+    "FileFacts",
+    "flaw",
+    "move_aside",
+    "read_json",
+    "remove_leftovers",
+    "write_file",
+    "write_folder",
+]
+
+CARD = "card.json"
+_TEMPORARY = ".tmp-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """What a file must be like to be whole."""
+
+    bytes: int
+    sha256: str
+
+
+def write_folder(
+    target: Path,
+    fill: Callable[[Path], None],
+    card: Callable[[Mapping[str, FileFacts]], Mapping[str, object]],
+) -> None:
+    """Write a folder so that it is either whole or not there, replacing what was there.
+
+    Args:
+        target: the folder to make.
+        fill: writes flat files into the folder that it is given.
+        card: gives the JSON of card.json from the facts of these files; it is written last.
+
+    Raises:
+        StoreError: the disk is full or can not be written, or `fill` made more than flat files.
+    """
+    temporary = target.parent / f"{_TEMPORARY}{target.name}-{secrets.token_hex(4)}"
+    try:
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        facts = {path.name: _persist(path) for path in sorted(temporary.iterdir())}
+        if CARD in facts:
+            raise StoreError(f"{target.name!r}: {CARD!r} is the store's own file; write another name.")
+        (temporary / CARD).write_text(_pretty(card(facts)), encoding="utf-8")
+        _persist(temporary / CARD)
+        _sync_folder(temporary)
+        _replace(temporary, target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_file(target: Path, text: str) -> None:
+    """Write one text file by rename; raises StoreError if it can not be written."""
+    temporary = target.with_name(f"{_TEMPORARY}{target.name}-{secrets.token_hex(4)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        _persist(temporary)
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _unwritable(target, error) from error
+
+
+def read_json(path: Path) -> object:
+    """Read a JSON file; raises StoreError if it is missing or torn, OSError if it can not be opened."""
+    if path.is_symlink():
+        raise StoreError(f"{path.name!r} is a link, which a results folder never holds.")
+    try:
+        data: object = json.loads(path.read_text(encoding="utf-8"))
+        return data
+    except FileNotFoundError as error:
+        raise StoreError(f"{path.name!r} is missing.") from error
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path.name!r} is no JSON: {error}") from error
+
+
+def flaw(folder: Path, files: Mapping[str, FileFacts], *, verify: bool) -> str | None:
+    """Say what is wrong with a folder's files, or None.
+
+    Args:
+        folder: where they are.
+        files: what the card says of them.
+        verify: read every file and compare its digest; otherwise its length only.
+    """
+    for name, facts in files.items():
+        path = folder / name
+        if Path(name).name != name or name in (".", "..") or path.is_symlink():
+            return f"{name!r} is not a plain file of this folder"
+        if not path.is_file():
+            return f"{name!r} is missing"
+        if path.stat().st_size != facts.bytes:
+            return f"{name!r} has {path.stat().st_size} bytes, not {facts.bytes}"
+        if verify and _digest(path) != facts.sha256:
+            return f"the checksum of {name!r} is wrong"
+    return None
+
+
+def move_aside(folder: Path) -> Path:
+    """Rename a broken folder to `<folder>.broken-<n>` and give its new path."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.broken-{number}")).exists():
+        number += 1
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return aside
+
+
+def remove_leftovers(parent: Path) -> int:
+    """Delete what killed writers left in a folder; only while nobody else writes there."""
+    leftovers = [path for path in parent.glob(f"{_TEMPORARY}*") if not path.is_symlink()]
+    for path in leftovers:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    old = None
+    if target.exists():
+        old = temporary.with_name(temporary.name + "-old")
+        target.rename(old)
+    try:
+        temporary.rename(target)
+    except OSError:
+        if old is not None:
+            old.rename(target)
+        raise
+    _sync_folder(target.parent)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _persist(path: Path) -> FileFacts:
+    if path.is_symlink() or not path.is_file():
+        raise StoreError(f"{path.name!r} is no plain file; only flat files can be stored.")
+    with path.open("r+b") as file:  # Windows syncs only what may be written
+        os.fsync(file.fileno())
+    return FileFacts(bytes=path.stat().st_size, sha256=_digest(path))
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return  # Windows has no way to sync a folder
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _pretty(data: Mapping[str, object]) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _unwritable(target: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{str(target)!r} can not be written: {error.strerror or error}. Make room or choose a folder that you "
+        "may write to, then give the same command again: what was finished is kept."
+    )

@@ -1,0 +1,197 @@
+"""The metrics: what each means, its range, which way is better, and how it is aggregated.
+
+An edit's result in each part comes from bench.records.parts. The mean of a share over edits is
+the paper's: every edit counts the same, however many probes it has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from bench.errors import UnknownPlugin, nearest
+from bench.records.aggregate import Aggregate, exp_ratio, exp_ratio_difference, median, ratio
+
+__all__ = ["METRICS", "METRICS_VERSION", "Better", "Metric", "Unit", "choose"]
+
+# Raise it when a definition below, in parts.py or in statistics.py changes: stored scores and
+# summaries of another version are computed again from the answers.
+METRICS_VERSION = 1
+
+Better = Literal["higher", "lower", "none"]
+Unit = Literal["fraction", "nats", "perplexity", "seconds", "bytes"]
+
+_MEND = "Mitchell et al. 2022 (arXiv:2110.11309)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One column of the tables.
+
+    Args:
+        name: what users ask for.
+        formula: how it is computed, in words and signs.
+        unit: of its value; decides how it is printed.
+        range: the smallest and largest value it can have.
+        better: which way is better.
+        source: where it was defined.
+        parts: names of the score rows that it is made of; aggregates take them in this order.
+        aggregate: from the parts of many edits to one number.
+    """
+
+    name: str
+    formula: str
+    unit: Unit
+    range: tuple[float, float]
+    better: Better
+    source: str
+    parts: tuple[str, ...]
+    aggregate: Aggregate = ratio
+
+
+def choose(names: Iterable[str]) -> tuple[Metric, ...]:
+    """Give the metrics of these names; raises UnknownPlugin for one that does not exist."""
+    chosen = []
+    for name in names:
+        if name not in METRICS:
+            raise UnknownPlugin(
+                f"no metric called {name!r}.{nearest(name, METRICS)} `bench list metrics` shows all."
+            )
+        chosen.append(METRICS[name])
+    return tuple(chosen)
+
+
+def _share(name: str, formula: str, source: str, better: Better = "higher") -> Metric:
+    return Metric(
+        name=name,
+        formula=formula,
+        unit="fraction",
+        range=(0.0, 1.0),
+        better=better,
+        source=source,
+        parts=(name,),
+    )
+
+
+def _loss(name: str, formula: str, source: str) -> Metric:
+    return Metric(
+        name=name,
+        formula=formula,
+        unit="fraction",
+        range=(-1.0, 1.0),
+        better="lower",
+        source=source,
+        parts=(name,),
+    )
+
+
+def _cost(name: str, formula: str, unit: Unit, aggregate: Aggregate = ratio) -> Metric:
+    return Metric(
+        name=name,
+        formula=formula,
+        unit=unit,
+        range=(0.0, math.inf),
+        better="lower",
+        source="this project (docs/metrics.md)",
+        parts=(name,),
+        aggregate=aggregate,
+    )
+
+
+_EXACT = "every answer token is the argmax under teacher forcing"
+
+_ALL: tuple[Metric, ...] = (
+    _share(
+        "success",
+        f"mean over edits of the share of request and rephrase probes where {_EXACT}",
+        f"{_MEND}, section 2 (edit success)",
+    ),
+    _share(
+        "success_request", f"the same, on the request alone: {_EXACT}", f"{_MEND}, code, `rephrase=false`"
+    ),
+    _share("success_rephrase", f"the same, on the rephrases alone: {_EXACT}", f"{_MEND}, code, `edit_outer`"),
+    _share(
+        "success_generated",
+        "mean over edits of the share of request and rephrase probes whose greedily generated text equals the "
+        "answer after casefolding, cutting punctuation and space around it, and collapsing spaces",
+        "Yang et al. 2025 (arXiv:2502.11177); exact match of SQuAD (arXiv:1606.05250)",
+    ),
+    _share(
+        "token_accuracy",
+        "Σ tokens that are the argmax / Σ tokens, over request and rephrase answers",
+        "EasyEdit (arXiv:2308.07269), `rewrite_acc`",
+    ),
+    _share(
+        "prefers_new",
+        "mean over edits of the share of request and rephrase probes with log P(new) > log P(old), each summed "
+        "over the answer's tokens, where an old target is known",
+        "Meng et al. 2022 (arXiv:2202.05262), efficacy and paraphrase score",
+    ),
+    _loss(
+        "drawdown",
+        "mean over edits of the share of locality probes answered exactly by the base less that by the edited model",
+        f"{_MEND}, section 2 (drawdown)",
+    ),
+    _loss(
+        "drawdown_relation",
+        "drawdown on other subjects of the same relation",
+        f"{_MEND}; scope: this project",
+    ),
+    _loss(
+        "drawdown_subject", "drawdown on other relations of the same subject", f"{_MEND}; scope: this project"
+    ),
+    _loss("drawdown_distant", "drawdown on facts far from the edit", f"{_MEND}; scope: this project"),
+    Metric(
+        name="drawdown_perplexity",
+        formula="exp(Σ nll / Σ tokens) over text probes, edited less base",
+        unit="perplexity",
+        range=(-math.inf, math.inf),
+        better="lower",
+        source=f"{_MEND}, section 2 and code",
+        parts=("text_nll_edited", "text_nll_base"),
+        aggregate=exp_ratio_difference,
+    ),
+    Metric(
+        name="perplexity",
+        formula="exp(Σ nll / Σ tokens) of the edited model over text probes",
+        unit="perplexity",
+        range=(1.0, math.inf),
+        better="lower",
+        source=f"{_MEND}, code",
+        parts=("text_nll_edited",),
+        aggregate=exp_ratio,
+    ),
+    _loss(
+        "base_drawdown",
+        "drawdown of the base against the model as loaded: what fitting did to the model before any edit",
+        f"{_MEND}, code, `acc/original`",
+    ),
+    Metric(
+        name="locality_kl",
+        formula="mean over edits of the mean KL(base || edited) over answer positions of locality probes",
+        unit="nats",
+        range=(0.0, math.inf),
+        better="lower",
+        source=f"{_MEND}, section 3 (locality loss)",
+        parts=("locality_kl",),
+    ),
+    _share(
+        "locality_accuracy",
+        "mean over edits of the share of locality probes answered exactly by the edited model",
+        f"{_MEND}, code, `acc/post`",
+    ),
+    _share(
+        "portability",
+        f"mean over edits of the share of portability probes where {_EXACT}",
+        "Yao et al. 2023 (arXiv:2305.13172)",
+    ),
+    _cost("edit_seconds", "median over edits of the time of one edit made alone", "seconds", median),
+    _cost("edit_seconds_amortised", "mean time an edit when many are made together", "seconds"),
+    _cost("fit_seconds", "time of all that was fitted or collected before the first edit", "seconds"),
+    _cost("peak_memory_bytes", "largest memory of any phase above what was in use when it began", "bytes"),
+)
+
+METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})

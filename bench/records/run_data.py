@@ -1,0 +1,147 @@
+"""A run read back as tables."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.errors import StoreError
+from bench.records.card import Card, read_card
+from bench.records.metrics import METRICS_VERSION
+from bench.records.parts import score
+from bench.records.schema import SCHEMAS, empty
+from bench.records.status import Status
+from bench.records.summary import cells_frame, summarise
+
+__all__ = ["RunData", "read_table"]
+
+
+class RunData:
+    """The tables of one run. Cards are read at once, tables when they are asked for.
+
+    Reading changes nothing on disk, so a run that is being written, or read-only, can be read.
+
+    Attributes:
+        folder: of the run.
+        cards: of the whole cells, by key.
+        problems: a sentence for each folder that is not whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read the cards of a run; raises StoreError if there is no such folder."""
+        self.folder = folder
+        self.cards: dict[str, Card] = {}
+        self.problems: tuple[str, ...] = ()
+        if not folder.is_dir():
+            raise StoreError(f"there is no run at {str(folder)!r}. `bench run` makes one.")
+        problems = []
+        for path in _cell_folders(folder):
+            try:
+                card = read_card(path)
+                self.cards[card.key] = card
+            except (StoreError, OSError) as error:
+                reason = str(error).rstrip(".")
+                problems.append(f"cell {path.name!r} is left out: {reason}. Run the same sweep again.")
+        self.problems = tuple(problems)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """A row a cell: identity, label, status, explanation, seconds."""
+        return cells_frame(self.cards.values())
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """A row an edit and metric part, of all cells; computed anew if the metrics changed since."""
+        return self._all("scores", [self._scores(card) for card in self._done()])
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """Seconds and bytes by cell, phase and edit."""
+        return self._all("costs", [self._table(card, "costs") for card in self.cards.values()])
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row a group of cells and metric, with its interval; seeds are pooled."""
+        done = self.cells[self.cells["status"] == Status.DONE]
+        tables = []
+        for _, members in done.groupby("group", sort=False):
+            cards = [self.cards[key] for key in members["key"]]
+            if len(cards) == 1 and cards[0].metrics_version == METRICS_VERSION:
+                # The stored config label does not know of look-alikes in this run.
+                tables.append(self._table(cards[0], "summary").assign(config=members["config"].iloc[0]))
+            else:
+                scores = self._all("scores", [self._scores(card) for card in cards])
+                costs = self._all("costs", [self._table(card, "costs") for card in cards])
+                tables.append(summarise(members, scores, costs))
+        return self._all("summary", tables).astype({"parameters": "Int64"})
+
+    def answers(self, cell: str | None = None) -> pd.DataFrame:
+        """A row a probe and phase, with the cell's key in front.
+
+        Args:
+            cell: key of the only cell wanted; all cells otherwise, which may be large.
+
+        Raises:
+            StoreError: the run has no whole cell of this key, or its table is broken.
+        """
+        if cell is not None and cell not in self.cards:
+            raise StoreError(f"run {self.folder.name!r} has no whole cell of key {cell!r}.")
+        cards = list(self.cards.values()) if cell is None else [self.cards[cell]]
+        tables = [self._table(card, "answers") for card in cards]
+        for card, table in zip(cards, tables, strict=True):
+            table.insert(0, "cell", card.key)
+        if tables:
+            return pd.concat(tables, ignore_index=True)
+        nothing = empty("answers")
+        nothing.insert(0, "cell", pd.Series(dtype="str"))
+        return nothing
+
+    def _done(self) -> list[Card]:
+        return [card for card in self.cards.values() if card.status == Status.DONE]
+
+    def _scores(self, card: Card) -> pd.DataFrame:
+        if card.metrics_version == METRICS_VERSION:
+            return self._table(card, "scores")
+        return score(card.key, self._table(card, "answers"))
+
+    def _table(self, card: Card, name: str) -> pd.DataFrame:
+        return read_table(self.folder / "cells" / card.cell.folder / f"{name}.parquet", name)
+
+    def _all(self, name: str, tables: list[pd.DataFrame]) -> pd.DataFrame:
+        filled = [table for table in tables if len(table)]
+        return pd.concat(filled, ignore_index=True) if filled else empty(name)
+
+
+def read_table(path: Path, name: str) -> pd.DataFrame:
+    """Read one of the four tables; raises StoreError if it is torn or has other columns.
+
+    Args:
+        path: of the parquet file.
+        name: which table it is, of schema.SCHEMAS.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        if not table.schema.equals(SCHEMAS[name]):
+            raise StoreError(f"{str(path)!r} has not the columns of {name!r}; it is of another version.")
+        return cast(pd.DataFrame, table.to_pandas())
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{str(path)!r} can not be read: {error}. Run the same sweep again.") from error
+
+
+def _cell_folders(run: Path) -> list[Path]:
+    cells = run / "cells"
+    try:
+        found = sorted(cells.iterdir()) if cells.is_dir() else []
+    except OSError as error:
+        raise StoreError(f"{str(cells)!r} can not be read: {error.strerror or error}.") from error
+    return [
+        path
+        for path in found
+        if path.is_dir() and not path.name.startswith(".") and ".broken-" not in path.name
+    ]

@@ -1,0 +1,1 @@
+"""The facts that each package holds, as pairs of subject and object."""
