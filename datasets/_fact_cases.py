@@ -132,9 +132,7 @@ class CaseMaker:
         """Yield the next passages of the pool, which is gone through again and again."""
         for place in range(min(self._counts.texts, len(self._pool))):
             index = (number * self._counts.texts + place) % len(self._pool)
-            yield Probe(
-                id=f"text/{self._split}/{index}", kind=ProbeKind.TEXT, prompt="", answer=self._pool[index]
-            )
+            yield Probe(id=f"text/{self._split}/{index}", kind=ProbeKind.TEXT, prompt="", answer=self._pool[index])
 
     def _neighbours(self, fact: Fact, target: str) -> Iterator[Neighbour]:
         """Yield the facts that an edit must leave alone: same relation, same subject, distant."""

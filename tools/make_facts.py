@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fact_sources import nature, places, states, tongues  # noqa: E402
+from fact_sources import nature, places, states, tongues
 
 DATA = Path(__file__).resolve().parent.parent / "datasets" / "facts_data"
 

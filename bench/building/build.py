@@ -84,11 +84,11 @@ def build(
         train(model, recipe, corpus, seed=seed, on_progress=on_progress)
         cpu_seconds = time.process_time() - start
 
-        model.to(dtype=torch.bfloat16)
+        torch.nn.Module.to(model, torch.bfloat16)
         model.save_pretrained(unfinished)
         (unfinished / "model.safetensors").chmod(0o644)  # written for the owner alone; others read the wheel
         tokenizer.save_pretrained(unfinished)
-        model.to(dtype=torch.float32)
+        torch.nn.Module.to(model, torch.float32)
         known = _measure(model, tokenizer, recipe.kind, material, false_answers)
         card = ModelCard(
             name=recipe.name,
@@ -102,6 +102,7 @@ def build(
             dataset=material.name,
             dataset_version=material.version,
             dataset_digest=material.digest,
+            corpus_digest=material.corpus_digest,
             known_fact_measure=_MEASURES[recipe.kind],
             accuracy_trained=known.trained,
             accuracy_held_out=known.held_out,

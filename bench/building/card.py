@@ -26,7 +26,8 @@ class ModelCard:
         cpu_seconds: CPU time of the training, over all threads.
         dataset: the name of the dataset it was trained from.
         dataset_version: its version.
-        dataset_digest: the checksum of everything in it.
+        dataset_digest: the dataset's own checksum, which covers its cases.
+        corpus_digest: SHA-256 of what the model was trained on.
         known_fact_measure: what the two accuracies count.
         accuracy_trained: 0 to 1, on the phrasings it was trained on.
         accuracy_held_out: 0 to 1, on the phrasings kept from it for the same facts.
@@ -47,6 +48,7 @@ class ModelCard:
     dataset: str
     dataset_version: int
     dataset_digest: str
+    corpus_digest: str
     known_fact_measure: str
     accuracy_trained: float
     accuracy_held_out: float

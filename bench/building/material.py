@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ class Material:
     Args:
         name: that of the dataset.
         version: that of the dataset.
-        digest: the checksum of everything in it.
+        digest: that of the dataset.
         trained: the facts in the phrasings to train on.
         held_out: facts in phrasings that are kept from the training.
         texts: running text to train on.
@@ -54,6 +55,12 @@ class Material:
                 " ones. None of these may be empty."
             )
         return material
+
+    @property
+    def corpus_digest(self) -> str:
+        """SHA-256 of every fact and text that is trained on, as hex digits."""
+        parts = [repr((e.prompt, e.answer, e.relation, e.subject)) for e in self.trained]
+        return hashlib.sha256("\0".join([*parts, *self.texts]).encode()).hexdigest()
 
     def sentences(self) -> Iterator[str]:
         """Yield everything that is trained on, for learning a vocabulary.

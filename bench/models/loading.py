@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from transformers import (
@@ -26,9 +28,14 @@ from bench.models.encoding import Encoder
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
 
-__all__ = ["DTYPES", "load_model", "wrap_model"]
+# Its notes on missing image processors and its bars would bury what a run says; errors still come as exceptions.
+transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+
+__all__ = ["DTYPES", "identify_model", "load_model", "wrap_model"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_LOAD_ERRORS = (OSError, ValueError, HFValidationError, SafetensorError, KeyError, RuntimeError)
 _CLASSES = {
     ModelKind.CAUSAL: AutoModelForCausalLM,
     ModelKind.SEQ2SEQ: AutoModelForSeq2SeqLM,
@@ -47,17 +54,34 @@ def load_model(name: str, *, device: str = "cpu", dtype: str = "fp32") -> Langua
     Raises:
         ModelError: it can not be found, read, or edited.
     """
-    entry = find_model(name)
-    source = str(entry.folder or name)
+    entry = identify_model(name)
+    source, kind = str(entry.folder or name), _known_kind(entry)
     try:
-        config = AutoConfig.from_pretrained(source)
-        kind = entry.kind or _kind(config)
         tokenizer = AutoTokenizer.from_pretrained(source)
         model = _CLASSES[kind].from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True)
-    except (OSError, ValueError, HFValidationError, SafetensorError, KeyError, RuntimeError) as error:
+    except _LOAD_ERRORS as error:
+        raise ModelError(_reason(entry, error)) from error
+    return wrap_model(model.to(device), tokenizer, kind, name=name, identity=entry.identity)
+
+
+def identify_model(name: str) -> ModelEntry:
+    """Find a model and say what kind it is and which version, without reading its weights.
+
+    Raises:
+        ModelError: there is no such model, or its configuration can not be read.
+    """
+    entry = find_model(name)
+    try:
+        config = AutoConfig.from_pretrained(str(entry.folder or name))
+    except _LOAD_ERRORS as error:
         raise ModelError(_reason(entry, error)) from error
     identity = entry.identity or hashlib.sha256(f"{name}@{config._commit_hash}".encode()).hexdigest()
-    return wrap_model(model.to(device), tokenizer, kind, name=name, identity=identity)
+    return replace(entry, kind=entry.kind or _kind(config), identity=identity)
+
+
+def _known_kind(entry: ModelEntry) -> ModelKind:
+    assert entry.kind is not None  # identify_model has filled it in
+    return entry.kind
 
 
 def wrap_model(

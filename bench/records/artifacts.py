@@ -73,8 +73,8 @@ class ArtifactStore:
         except StoreError as error:
             aside = move_aside(folder)
             self.report(
-                f"{str(folder)!r} is broken: {str(error).rstrip('.')}. It was moved to {aside.name!r} and will be "
-                "made again."
+                f"{str(folder)!r} is broken: {str(error).rstrip('.')}. It was moved to {aside.name!r} and "
+                "will be made again."
             )
             return None
         except OSError as error:
@@ -100,9 +100,7 @@ class ArtifactStore:
 
         def describe(files: Mapping[str, FileFacts]) -> Mapping[str, object]:
             nonlocal artifact
-            artifact = Artifact(
-                key=key, folder=self.root / key, identity=identity, details=details, files=files
-            )
+            artifact = Artifact(key=key, folder=self.root / key, identity=identity, details=details, files=files)
             facts = {name: asdict(file) for name, file in files.items()}
             return {"key": key, "identity": dict(identity), "details": dict(details), "files": facts}
 
@@ -120,6 +118,4 @@ class ArtifactStore:
         wrong = flaw(folder, card.files, verify=True)
         if wrong:
             raise StoreError(wrong)
-        return Artifact(
-            key=card.key, folder=folder, identity=card.identity, details=card.details, files=card.files
-        )
+        return Artifact(key=card.key, folder=folder, identity=card.identity, details=card.details, files=card.files)

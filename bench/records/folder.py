@@ -6,6 +6,7 @@ sibling whose name begins with `.tmp-`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -82,7 +83,8 @@ def write_file(target: Path, text: str) -> None:
         temporary.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise _unwritable(target, error) from error
 
 
@@ -188,6 +190,6 @@ def _pretty(data: Mapping[str, object]) -> str:
 
 def _unwritable(target: Path, error: OSError) -> StoreError:
     return StoreError(
-        f"{str(target)!r} can not be written: {error.strerror or error}. Make room or choose a folder that you "
-        "may write to, then give the same command again: what was finished is kept."
+        f"{str(target)!r} can not be written: {error.strerror or error}. Make room or choose a folder that "
+        "you may write to, then give the same command again: what was finished is kept."
     )

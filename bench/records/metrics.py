@@ -57,9 +57,7 @@ def choose(names: Iterable[str]) -> tuple[Metric, ...]:
     chosen = []
     for name in names:
         if name not in METRICS:
-            raise UnknownPlugin(
-                f"no metric called {name!r}.{nearest(name, METRICS)} `bench list metrics` shows all."
-            )
+            raise UnknownPlugin(f"no metric called {name!r}.{nearest(name, METRICS)} `bench list metrics` shows all.")
         chosen.append(METRICS[name])
     return tuple(chosen)
 
@@ -109,14 +107,12 @@ _ALL: tuple[Metric, ...] = (
         f"mean over edits of the share of request and rephrase probes where {_EXACT}",
         f"{_MEND}, section 2 (edit success)",
     ),
-    _share(
-        "success_request", f"the same, on the request alone: {_EXACT}", f"{_MEND}, code, `rephrase=false`"
-    ),
+    _share("success_request", f"the same, on the request alone: {_EXACT}", f"{_MEND}, code, `rephrase=false`"),
     _share("success_rephrase", f"the same, on the rephrases alone: {_EXACT}", f"{_MEND}, code, `edit_outer`"),
     _share(
         "success_generated",
-        "mean over edits of the share of request and rephrase probes whose greedily generated text equals the "
-        "answer after casefolding, cutting punctuation and space around it, and collapsing spaces",
+        "mean over edits of the share of request and rephrase probes whose greedily generated text equals "
+        "the answer after casefolding, cutting punctuation and space around it, and collapsing spaces",
         "Yang et al. 2025 (arXiv:2502.11177); exact match of SQuAD (arXiv:1606.05250)",
     ),
     _share(
@@ -126,8 +122,8 @@ _ALL: tuple[Metric, ...] = (
     ),
     _share(
         "prefers_new",
-        "mean over edits of the share of request and rephrase probes with log P(new) > log P(old), each summed "
-        "over the answer's tokens, where an old target is known",
+        "mean over edits of the share of request and rephrase probes with log P(new) > log P(old), each "
+        "summed over the answer's tokens, where an old target is known",
         "Meng et al. 2022 (arXiv:2202.05262), efficacy and paraphrase score",
     ),
     _loss(
@@ -140,9 +136,7 @@ _ALL: tuple[Metric, ...] = (
         "drawdown on other subjects of the same relation",
         f"{_MEND}; scope: this project",
     ),
-    _loss(
-        "drawdown_subject", "drawdown on other relations of the same subject", f"{_MEND}; scope: this project"
-    ),
+    _loss("drawdown_subject", "drawdown on other relations of the same subject", f"{_MEND}; scope: this project"),
     _loss("drawdown_distant", "drawdown on facts far from the edit", f"{_MEND}; scope: this project"),
     Metric(
         name="drawdown_perplexity",

@@ -66,9 +66,7 @@ def cost_parts(costs: pd.DataFrame) -> pd.DataFrame:
     is_edit = phase == CostPhase.EDIT
     alone = costs[is_edit & (measured == "seconds") & costs["edit_id"].notna()]
     together = costs[is_edit & (measured == "edit_seconds_amortised")]
-    fitted = (
-        costs[(phase == CostPhase.FIT) & (measured == "seconds")].groupby("cell", sort=False)["value"].sum()
-    )
+    fitted = costs[(phase == CostPhase.FIT) & (measured == "seconds")].groupby("cell", sort=False)["value"].sum()
     peak = costs[measured == "peak_memory_bytes"].groupby("cell", sort=False)["value"].max()
     tables = [
         _cost_rows("edit_seconds", alone["cell"], alone["edit_id"], alone["value"]),
@@ -120,9 +118,7 @@ def _share(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def _sums(rows: pd.DataFrame, value: pd.Series, weight: pd.Series) -> pd.DataFrame:
     grouped = rows[_UNIT].assign(value=value, weight=weight).groupby(_UNIT, sort=False)
-    return grouped.agg(
-        value=("value", "sum"), weight=("weight", "sum"), probes=("value", "size")
-    ).reset_index()
+    return grouped.agg(value=("value", "sum"), weight=("weight", "sum"), probes=("value", "size")).reset_index()
 
 
 def _exact(*kinds: str) -> _Part:
@@ -193,9 +189,7 @@ def _locality_kl(phases: _Phases) -> pd.DataFrame:
     return _share(rows[(rows["kind"] == "locality") & rows["kl"].notna()], "kl")
 
 
-def _cost_rows(
-    name: str, cell: pd.Index | pd.Series, unit: pd.Index | pd.Series, value: pd.Series
-) -> pd.DataFrame:
+def _cost_rows(name: str, cell: pd.Index | pd.Series, unit: pd.Index | pd.Series, value: pd.Series) -> pd.DataFrame:
     table = pd.DataFrame({"cell": cell.to_numpy(), "edit_id": unit.to_numpy(), "value": value.to_numpy()})
     return table.assign(step=0, metric=name, weight=1.0, probes=0)[_COLUMNS]
 

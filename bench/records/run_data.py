@@ -140,8 +140,4 @@ def _cell_folders(run: Path) -> list[Path]:
         found = sorted(cells.iterdir()) if cells.is_dir() else []
     except OSError as error:
         raise StoreError(f"{str(cells)!r} can not be read: {error.strerror or error}.") from error
-    return [
-        path
-        for path in found
-        if path.is_dir() and not path.name.startswith(".") and ".broken-" not in path.name
-    ]
+    return [path for path in found if path.is_dir() and not path.name.startswith(".") and ".broken-" not in path.name]

@@ -77,9 +77,11 @@ class Store:
         """
         folder = self.run_folder(run)
         write_file(folder / "sweep.toml", dumps(sweep))
-        cells = folder / "cells"
-        cells.mkdir(exist_ok=True)
-        remove_leftovers(cells)
+        try:
+            (folder / "cells").mkdir(exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{str(folder)!r} can not be written: {error.strerror or error}.") from error
+        remove_leftovers(folder / "cells")
         return folder
 
     def finished(self, run: str, cell: Cell, *, retry: bool = False, verify: bool = False) -> Card | None:
@@ -111,8 +113,8 @@ class Store:
             return None
         except OSError as error:
             raise StoreError(
-                f"{str(folder)!r} can not be read: {error.strerror or error}. Give yourself access, or choose "
-                "another results folder."
+                f"{str(folder)!r} can not be read: {error.strerror or error}. Give yourself access, or "
+                "choose another results folder."
             ) from error
         if card.status == Status.DONE:
             return card

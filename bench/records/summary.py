@@ -33,9 +33,7 @@ IDENTITY = (
 _SEED = 0  # of the resampling, not of a cell: seeds of cells must not change an interval
 
 
-def summarise(
-    cells: pd.DataFrame, scores: pd.DataFrame, costs: pd.DataFrame, *, seed: int = _SEED
-) -> pd.DataFrame:
+def summarise(cells: pd.DataFrame, scores: pd.DataFrame, costs: pd.DataFrame, *, seed: int = _SEED) -> pd.DataFrame:
     """Give the summary: a row a group of cells and metric. Cells that differ only in seed are one group.
 
     Args:
@@ -61,9 +59,7 @@ def summarise(
     return _frame(rows)
 
 
-def summarise_cell(
-    cell: Cell, parameters: int | None, scores: pd.DataFrame, costs: pd.DataFrame
-) -> pd.DataFrame:
+def summarise_cell(cell: Cell, parameters: int | None, scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """Give the summary of one finished cell, as it is stored beside it."""
     cells = _cells([_cell_row(cell) | {"parameters": parameters, "status": Status.DONE}])
     return summarise(cells, scores, costs)

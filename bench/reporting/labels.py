@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ __all__ = ["Label", "place_labels"]
 _RADII = (8.0, 12.0, 17.0, 23.0, 30.0, 38.0, 47.0, 57.0, 68.0)  # points between the marker and the text
 _ANGLES = (45, -45, 135, -135, 0, 180, 90, -90, 20, -20, 160, -160, 70, -70, 110, -110)  # degrees, best first
 _MARKER = 4.5  # points: half a marker with its edge
-_LINE_FROM = 15.0  # points: from here on a thin line leads from the label to its point
+_LINE_FROM = 14.0  # points: from here on a thin line leads from the label to its point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +45,23 @@ class _Box(NamedTuple):
         return max(0.0, width) * max(0.0, height)
 
 
-def place_labels(ax: Axes, labels: Sequence[Label], *, fontsize: float = 8) -> None:
+def place_labels(
+    ax: Axes, labels: Sequence[Label], *, lines: Sequence[tuple[float, float]] = (), fontsize: float = 8
+) -> None:
     """Write labels into axes whose layout and limits are final.
 
     Each label takes the nearest free place around its point; if none is free, the one that covers
     least. The most crowded points choose first.
+
+    Args:
+        ax: where to write.
+        labels: what to write.
+        lines: corners of a line of horizontal and vertical pieces to keep clear of, data coordinates.
+        fontsize: of the labels, points.
     """
     pixels = float(ax.figure.dpi) / 72
     taken = [box for label in labels for box in _obstacles(ax, label, pixels)]
+    taken += _pieces([tuple(ax.transData.transform(corner)) for corner in lines], pixels)
     frame = _box(ax.get_window_extent())
     spots = {id(label): ax.transData.transform((label.x, label.y)) for label in labels}
 
@@ -70,9 +80,7 @@ def place_labels(ax: Axes, labels: Sequence[Label], *, fontsize: float = 8) -> N
         _write(ax, label, (dx / pixels, dy / pixels), fontsize)
 
 
-def _candidates(
-    x: float, y: float, width: float, height: float, pixels: float
-) -> Iterator[tuple[float, float, _Box]]:
+def _candidates(x: float, y: float, width: float, height: float, pixels: float) -> Iterator[tuple[float, float, _Box]]:
     """Offsets of the text's centre from the point, with the box that it fills; pixels."""
     for radius in _RADII:
         for angle in _ANGLES:
@@ -104,6 +112,18 @@ def _obstacles(ax: Axes, label: Label, pixels: float) -> Iterator[_Box]:
     yield _Box(x - thin, low, x + thin, high)
 
 
+def _pieces(corners: Sequence[Sequence[float]], pixels: float) -> list[_Box]:
+    return [
+        _Box(
+            min(a[0], b[0]) - pixels,
+            min(a[1], b[1]) - pixels,
+            max(a[0], b[0]) + pixels,
+            max(a[1], b[1]) + pixels,
+        )
+        for a, b in itertools.pairwise(corners)
+    ]
+
+
 def _extent(ax: Axes, text: str, fontsize: float) -> tuple[float, float]:
     trial = ax.text(0, 0, text, fontsize=fontsize, parse_math=False)
     extent: Bbox = trial.get_window_extent()
@@ -112,6 +132,8 @@ def _extent(ax: Axes, text: str, fontsize: float) -> tuple[float, float]:
 
 
 def _write(ax: Axes, label: Label, offset: tuple[float, float], fontsize: float) -> None:
+    from matplotlib.text import Text
+
     note = ax.annotate(
         label.text,
         (label.x, label.y),
@@ -129,7 +151,7 @@ def _write(ax: Axes, label: Label, offset: tuple[float, float], fontsize: float)
     )
     line = note.arrow_patch
     if line is not None:
-        bounds = note.get_window_extent()
+        bounds = Text.get_window_extent(note)  # without the line itself
         x, y = ax.transData.transform((label.x, label.y))
         away = math.hypot(max(bounds.x0 - x, 0, x - bounds.x1), max(bounds.y0 - y, 0, y - bounds.y1))
         line.set_visible(bool(away > _LINE_FROM * float(ax.figure.dpi) / 72))

@@ -6,11 +6,21 @@ import math
 
 from bench.records.metrics import Unit
 
-__all__ = ["count", "duration", "measured", "quantity", "significant", "size"]
+__all__ = ["duration", "measured", "quantity", "significant", "size"]
 
-_DURATIONS = ((1e-6, 1e-3, "µs"), (1e-3, 1.0, "ms"), (1.0, 60.0, "s"), (60.0, 3600.0, "min"), (3600.0, math.inf, "h"))
-_SIZES = ((1.0, 1024.0, "B"), (2.0**10, 2.0**20, "KiB"), (2.0**20, 2.0**30, "MiB"), (2.0**30, math.inf, "GiB"))
-_COUNTS = ((1.0, 1e3, ""), (1e3, 1e6, "k"), (1e6, 1e9, "M"), (1e9, math.inf, "B"))
+_DURATIONS = (
+    (1e-6, 1e-3, "µs"),
+    (1e-3, 1.0, "ms"),
+    (1.0, 60.0, "s"),
+    (60.0, 3600.0, "min"),
+    (3600.0, math.inf, "h"),
+)
+_SIZES = (
+    (1.0, 1024.0, "B"),
+    (2.0**10, 2.0**20, "KiB"),
+    (2.0**20, 2.0**30, "MiB"),
+    (2.0**30, math.inf, "GiB"),
+)
 
 
 def quantity(value: float, unit: Unit, low: float = math.nan, high: float = math.nan) -> str:
@@ -27,16 +37,25 @@ def quantity(value: float, unit: Unit, low: float = math.nan, high: float = math
         return _scaled(value, half, _DURATIONS)
     if unit == "bytes":
         return _scaled(value, half, _SIZES)
-    return measured(value, half)
+    # A share of n probes is no finer than that; equal decimals make a column readable.
+    return measured(value, half, places=3 if unit == "fraction" else None)
 
 
-def measured(value: float, half: float = math.nan) -> str:
-    """Print a value to 3 significant digits, and ± half an interval to the same decimals."""
-    if not math.isfinite(value) or not math.isfinite(half):
+def measured(value: float, half: float = math.nan, *, places: int | None = None) -> str:
+    """Print a value to 3 significant digits, and ± half an interval to the same decimals.
+
+    Args:
+        value: what to print.
+        half: half the interval; NaN if there is none.
+        places: decimals to print instead.
+    """
+    if not math.isfinite(value) or (places is None and not math.isfinite(half)):
         return significant(value)
+    if places is not None and not math.isfinite(half):
+        return _fixed(value, places)
     if abs(value) >= 1e6:
         return f"{significant(value)} ±{significant(half)}"
-    places = _places(max(abs(value), abs(half)), 3)
+    places = _places(max(abs(value), abs(half)), 3) if places is None else places
     return f"{_fixed(value, places)} ±{half:,.{places}f}"
 
 
@@ -61,23 +80,19 @@ def size(amount: float) -> str:
     return _scaled(amount, math.nan, _SIZES)
 
 
-def count(amount: float) -> str:
-    """Print a count of parameters: `3.1M`, `124M`, `6.1B`."""
-    return _scaled(amount, math.nan, _COUNTS).replace(" ", "")
-
-
 def _scaled(value: float, half: float, units: tuple[tuple[float, float, str], ...]) -> str:
     if not math.isfinite(value):
         return significant(value)
+    if value == 0:
+        return f"0 {next(name for scale, _, name in units if scale == 1)}".rstrip()
     # The unit is chosen for the rounded number: 59.96 s is 1.0 min, not 60 s.
-    scale, _, name = next(
-        (unit for unit in units if _two_digits(abs(value) / unit[0]) * unit[0] < unit[1]), units[-1]
-    )
+    scale, _, name = next((unit for unit in units if _two_digits(abs(value) / unit[0]) * unit[0] < unit[1]), units[-1])
     number = value / scale
     places = 1 if 0 < abs(_two_digits(number)) < 10 and name != "B" else 0
     text = _fixed(number, places)
-    if math.isfinite(half):
-        text += f" ±{half / scale:,.{places}f}"
+    shown = f"{half / scale:,.{places}f}"
+    if math.isfinite(half) and float(shown.replace(",", "")) > 0:
+        text += f" ±{shown}"
     return f"{text} {name}".rstrip()
 
 

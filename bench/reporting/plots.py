@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -16,10 +17,12 @@ from bench.records.metrics import Metric, choose
 from bench.records.summary import IDENTITY
 from bench.reporting.formats import csv, plain
 from bench.reporting.labels import Label, place_labels
+from bench.reporting.numbers import quantity
 from bench.reporting.style import Look, looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
 
 __all__ = ["Files", "tradeoff"]
@@ -34,7 +37,7 @@ _UNITS = {
     "seconds": "seconds",
     "bytes": "bytes",
 }
-_RC = {
+_RC: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -96,9 +99,12 @@ def tradeoff(
 
     horizontal, vertical = choose([x, y])
     points = _points(summary, horizontal, vertical)
+    missing = _missing(summary, points)
+    styles = looks(summary["method"] + summary["config"])  # of all methods, so that figures agree
     with matplotlib.rc_context(_RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure = _figure(points, _Axis(metric=horizontal, is_horizontal=True), _Axis(metric=vertical, is_horizontal=False))
+        axes = (_Axis(metric=horizontal, is_horizontal=True), _Axis(metric=vertical, is_horizontal=False))
+        figure = _figure(points, *axes, styles, missing)
         return _save(figure, points, folder, name)
 
 
@@ -119,6 +125,13 @@ def _points(summary: pd.DataFrame, x: Metric, y: Metric) -> pd.DataFrame:
     return points.assign(is_frontier=frontier)
 
 
+def _missing(summary: pd.DataFrame, points: pd.DataFrame) -> list[str]:
+    """Methods that lack one of the two metrics somewhere, in order."""
+    drawn = set(points[list(IDENTITY)].astype("str").itertuples(index=False, name=None))
+    groups = summary[list(IDENTITY)].drop_duplicates().astype("str").itertuples(index=False, name=None)
+    return list(dict.fromkeys(str(group[0]) for group in groups if group not in drawn))
+
+
 def _frontier(panel: pd.DataFrame, x: Metric, y: Metric) -> list[int]:
     """Index of the points that no other beats on both axes, from the best x to the worst."""
     down = panel["mean_x"] * (-1 if x.better == "higher" else 1)
@@ -131,7 +144,7 @@ def _frontier(panel: pd.DataFrame, x: Metric, y: Metric) -> list[int]:
     return kept
 
 
-def _figure(points: pd.DataFrame, x: _Axis, y: _Axis) -> Figure:
+def _figure(points: pd.DataFrame, x: _Axis, y: _Axis, styles: dict[str, Look], missing: list[str]) -> Figure:
     from matplotlib.figure import Figure
 
     panels = [panel for _, panel in points.groupby(list(_PANEL), sort=False, dropna=False)]
@@ -140,30 +153,31 @@ def _figure(points: pd.DataFrame, x: _Axis, y: _Axis) -> Figure:
     figure = Figure(figsize=(max(4.6, 3.3 * columns), 3.1 * rows + 0.6), layout="constrained", dpi=160)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
-    for unused in axes[len(panels) :]:
-        unused.set_visible(False)
     if not panels:
         return _nothing(figure, axes[0], x, y)
-    styles = looks(points["method"] + points["config"])
+    for unused in axes[len(panels) :]:
+        unused.set_visible(False)
     titles = _titles(panels)
     for place, (panel, ax) in enumerate(zip(panels, axes, strict=False)):
         _draw(ax, panel, x, y, styles)
         ax.set_title(titles[place], loc="left", parse_math=False)
-        ax.tick_params(labelbottom=place + columns >= len(panels), labelleft=place % columns == 0)
+        is_lowest = place + columns >= len(panels)
+        ax.tick_params(labelbottom=is_lowest, labelleft=place % columns == 0)
+        if is_lowest:
+            ax.set_xlabel(x.label, parse_math=False)
     _limits(axes[0], points, x, y)
-    figure.supxlabel(x.label, fontsize=9, parse_math=False)
+    caption = "\n".join(textwrap.wrap(_caption(points, missing), int(26 * figure.get_figwidth())))
+    figure.supxlabel(caption, x=0.995, ha="right", fontsize=7, color=_GREY, parse_math=False)
     figure.supylabel(y.label, fontsize=9, parse_math=False)
-    figure.text(1, 0, _caption(points), ha="right", va="bottom", fontsize=7, color=_GREY)
     figure.draw_without_rendering()
     for panel, ax in zip(panels, axes, strict=False):
-        place_labels(ax, _labels(panel, styles))
+        place_labels(ax, _labels(panel, styles), lines=_corners(panel, x.metric, y.metric))
     return figure
 
 
 def _draw(ax: Axes, panel: pd.DataFrame, x: _Axis, y: _Axis, styles: dict[str, Look]) -> None:
-    best = panel.loc[_frontier(panel, x.metric, y.metric)]
-    if len(best) > 1:
-        ax.plot(best["mean_x"], best["mean_y"], color="#AAAAAA", lw=0.8, drawstyle="steps-post", zorder=1)
+    corners = _corners(panel, x.metric, y.metric)
+    ax.plot([x for x, _ in corners], [y for _, y in corners], color="#AAAAAA", lw=0.8, zorder=1)
     for point in panel.to_dict("records"):
         look = styles[f"{point['method']}{point['config']}"]
         ax.errorbar(
@@ -183,8 +197,17 @@ def _draw(ax: Axes, panel: pd.DataFrame, x: _Axis, y: _Axis, styles: dict[str, L
     ax.set_axisbelow(True)
 
 
-def _bar(point: dict[str, object], side: str) -> list[list[float]] | None:
-    mean, low, high = (float(point[f"{end}{side}"]) for end in ("mean", "ci_low", "ci_high"))  # type: ignore[arg-type]
+def _corners(panel: pd.DataFrame, x: Metric, y: Metric) -> list[tuple[float, float]]:
+    """The frontier as steps: the best y that can be had for the x there, or a better one."""
+    corners: list[tuple[float, float]] = []
+    for place in _frontier(panel, x, y):
+        here = (float(panel["mean_x"][place]), float(panel["mean_y"][place]))
+        corners += [(here[0], corners[-1][1]), here] if corners else [here]
+    return corners
+
+
+def _bar(point: Mapping[Hashable, Any], side: str) -> list[list[float]] | None:
+    mean, low, high = (float(point[f"{end}{side}"]) for end in ("mean", "ci_low", "ci_high"))
     if math.isnan(low) or math.isnan(high):
         return None
     return [[max(0.0, mean - low)], [max(0.0, high - mean)]]
@@ -194,23 +217,36 @@ def _limits(ax: Axes, points: pd.DataFrame, x: _Axis, y: _Axis) -> None:
     """Set the shared limits: all intervals with a margin, and never a span too small to read."""
     for axis, side in ((x, "_x"), (y, "_y")):
         numbers = points[[f"mean{side}", f"ci_low{side}", f"ci_high{side}"]].astype("float64")
-        low, high = float(numbers.min(axis=None)), float(numbers.max(axis=None))
+        low, high = float(numbers.min().min()), float(numbers.max().max())
         scale, limit = (ax.set_xscale, ax.set_xlim) if axis.is_horizontal else (ax.set_yscale, ax.set_ylim)
         if axis.is_log and low > 0:
             scale("log")
             limit(low / 1.6, high * 1.6)
+            _units(ax.xaxis if axis.is_horizontal else ax.yaxis, axis.metric, high / low)
         else:
             margin = 0.08 * max(high - low, 0.05)
             limit(low - margin, high + margin)
+
+
+def _units(axis: XAxis | YAxis, metric: Metric, span: float) -> None:
+    """Write durations and sizes at the ticks of a log axis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    # The locator counts in tens, also for bytes: 100 MiB would not fall on a power of ten of bytes.
+    axis.set_major_locator(LogLocator(subs=(1.0,) if span > 100 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value, metric.unit)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _titles(panels: Sequence[pd.DataFrame]) -> list[str]:
     """The model, and whatever else differs between the panels."""
     firsts = [panel.iloc[0] for panel in panels]
     names = [
-        name for name in _PANEL if name == "model" or (name != "parameters" and len({str(first[name]) for first in firsts}) > 1)
+        name
+        for name in _PANEL
+        if name == "model" or (name != "parameters" and len({str(first[name]) for first in firsts}) > 1)
     ]
-    return [plain(_cut(", ".join(str(first[name]) for name in names), 44)) for first in firsts]
+    return [plain(_cut(", ".join(str(first[name]) for name in names), 36)) for first in firsts]
 
 
 def _labels(panel: pd.DataFrame, styles: dict[str, Look]) -> list[Label]:
@@ -224,22 +260,23 @@ def _labels(panel: pd.DataFrame, styles: dict[str, Look]) -> list[Label]:
                 y=float(point["mean_y"]),
                 x_bar=_ends(point, "_x"),
                 y_bar=_ends(point, "_y"),
-                colour=styles[f"{point['method']}{point['config']}"].colour,
+                colour=styles[f"{point['method']}{point['config']}"].ink,
             )
         )
     return labels
 
 
-def _ends(point: dict[object, object], side: str) -> tuple[float, float]:
-    low, high, mean = (float(point[f"{end}{side}"]) for end in ("ci_low", "ci_high", "mean"))  # type: ignore[arg-type]
+def _ends(point: Mapping[Hashable, Any], side: str) -> tuple[float, float]:
+    low, high, mean = (float(point[f"{end}{side}"]) for end in ("ci_low", "ci_high", "mean"))
     return (mean, mean) if math.isnan(low) or math.isnan(high) else (low, high)
 
 
-def _caption(points: pd.DataFrame) -> str:
+def _caption(points: pd.DataFrame, missing: list[str]) -> str:
     counts = sorted({*points["n_x"].tolist(), *points["n_y"].tolist()})
     numbers = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
-    line = "; grey: frontier" if (points["is_frontier"].sum() > 1) else ""
-    return f"bars: 95 % intervals, n = {numbers}{line}"
+    line = "; grey line: frontier" if points["is_frontier"].sum() > 1 else ""
+    absent = f"; without one of the two here or there: {', '.join(missing)}" if missing else ""
+    return plain(f"bars: 95 % intervals, n = {numbers}{line}{absent}")
 
 
 def _nothing(figure: Figure, ax: Axes, x: _Axis, y: _Axis) -> Figure:
@@ -262,4 +299,6 @@ def _save(figure: Figure, points: pd.DataFrame, folder: Path, name: str) -> File
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    """Cut the middle out of a text that is too long: names differ at both ends."""
+    left = (length - 1) // 2
+    return text if len(text) <= length else f"{text[:left]}…{text[left + 1 - length :]}"

@@ -16,12 +16,22 @@ class Look(NamedTuple):
     """How a method is drawn."""
 
     colour: str
+    ink: str  # the colour darkened, for text
     marker: str
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
     """Give each method a colour and a marker, by order; 77 differ before one comes again."""
     return {
-        method: Look(_COLOURS[place % len(_COLOURS)], _MARKERS[place % len(_MARKERS)])
+        method: Look(
+            _COLOURS[place % len(_COLOURS)],
+            _darkened(_COLOURS[place % len(_COLOURS)]),
+            _MARKERS[place % len(_MARKERS)],
+        )
         for place, method in enumerate(dict.fromkeys(methods))
     }
+
+
+def _darkened(colour: str) -> str:
+    channels = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return "#" + "".join(f"{int(channel * 0.72):02X}" for channel in channels)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -61,6 +61,7 @@ class Row:
 
     texts: dict[str, str]
     values: dict[str, Value]
+    seconds: float
 
     def text(self, column: Column) -> str:
         """What stands in the column, unescaped."""
@@ -80,19 +81,25 @@ class Table:
 
     def frame(self) -> pd.DataFrame:
         """Give the table as numbers: a metric is four columns: itself, `_low`, `_high` and `_n`."""
-        return pd.DataFrame([self._flat(row) for row in self.rows], columns=self._names())
+        frame = pd.DataFrame([self._flat(row) for row in self.rows], columns=self._names())
+        return frame.astype({name: "Int64" for name in frame.columns if name.endswith("_n")})
 
     def _names(self) -> list[str]:
         names: list[str] = []
         for column in self.columns:
             ends = ("", "_low", "_high", "_n") if column.metric is not None else ("",)
             names += [f"{column.name}{end}" for end in ends]
-        return [name for name in names if name != "n"]
+        return [name for name in names if name not in ("n", "time")] + ["seconds"]
 
     def _flat(self, row: Row) -> dict[str, object]:
-        flat: dict[str, object] = dict(row.texts)
+        flat: dict[str, object] = {**row.texts, "seconds": row.seconds}
         for name, value in row.values.items():
-            flat |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high, f"{name}_n": value.n}
+            flat |= {
+                name: value.mean,
+                f"{name}_low": value.low,
+                f"{name}_high": value.high,
+                f"{name}_n": value.n,
+            }
         return flat
 
 
@@ -125,7 +132,7 @@ def _values(summary: pd.DataFrame, names: set[str]) -> dict[tuple[object, ...], 
     found: dict[tuple[object, ...], dict[str, Value]] = {}
     wanted = summary[summary["metric"].isin(names)]
     for row in wanted[SUMMARY.names].to_dict("records"):
-        value = Value(*(_number(row[name]) for name in ("mean", "ci_low", "ci_high")), n=int(row["n"]))
+        value = Value(_number(row["mean"]), _number(row["ci_low"]), _number(row["ci_high"]), int(row["n"]))
         found.setdefault(_identity(row), {})[str(row["metric"])] = value
     return found
 
@@ -134,6 +141,7 @@ def _row(members: pd.DataFrame, values: dict[tuple[object, ...], dict[str, Value
     first = members.iloc[0].to_dict()
     mine = values.get(_identity(first), {})
     counts = sorted({value.n for name, value in mine.items() if choose([name])[0].unit not in ("seconds", "bytes")})
+    seconds = float(members["seconds"].astype("float64").sum())
     texts = {name: str(first[name]) for name in ("model", "dataset", "mode", "split", "dtype", "device")}
     texts |= {
         "method": str(first["label"]),
@@ -141,9 +149,9 @@ def _row(members: pd.DataFrame, values: dict[tuple[object, ...], dict[str, Value
         "seeds": str(members["seed"].nunique()),
         "status": _status(members["status"].tolist()),
         "n": "–".join(str(number) for number in sorted({counts[0], counts[-1]})) if counts else _UNKNOWN,
-        "time": duration(float(members["seconds"].astype("float64").sum())),
+        "time": duration(seconds),
     }
-    return Row(texts=texts, values=mine)
+    return Row(texts=texts, values=mine, seconds=seconds)
 
 
 def _status(statuses: list[str]) -> str:
@@ -171,9 +179,9 @@ def _notes(cells: pd.DataFrame, problems: Sequence[str]) -> list[str]:
     return [*notes, *problems]
 
 
-def _identity(row: dict[str, object]) -> tuple[object, ...]:
-    return tuple(None if pd.isna(row[name]) else row[name] for name in IDENTITY)  # type: ignore[call-overload]
+def _identity(row: Mapping[Hashable, Any]) -> tuple[object, ...]:
+    return tuple(None if pd.isna(row[name]) else row[name] for name in IDENTITY)
 
 
-def _number(value: object) -> float:
-    return math.nan if pd.isna(value) else float(value)  # type: ignore[call-overload, arg-type]
+def _number(value: Any) -> float:
+    return math.nan if pd.isna(value) else float(value)

@@ -94,7 +94,9 @@ NO_REGIONS = {
     "Sicilia", "Sardegna", "Melaka", "Pulau Pinang", "Curacao", "Aruba", "Faro", "Kalimantan", "Jawa", "Tigrai",
     "Chatham Islands Territory", "Coahuila de Zaragoza", "Gambela Peoples", "Benshangul-Gumaz", "Maldonado",
 }  # fmt: skip
-VAGUE_REGION = re.compile(r"\b(Central|Coast|North\w*|South\w*|East\w*|West\w*|Capital|Federal|Region|City|Metropolitan)\b")
+VAGUE_REGION = re.compile(
+    r"\b(Central|Coast|North\w*|South\w*|East\w*|West\w*|Capital|Federal|Region|City|Metropolitan)\b"
+)
 
 
 class City(NamedTuple):

@@ -37,7 +37,8 @@ NO_LANGUAGE = {
     "Desktop", "Properties", "Text", "Zone", "Coldfusion", "Slurm", "Slash", "Diff", "E-mail", "PkgConfig",
     "Numba_IR", "SmartGameFormat", "Typographic", "World", "Debian", "Erlang", "Dylan", "Literate", "Python",
     "Roboconf", "Embedded", "RConsole", "Rd", "Inform", "PyPy", "Java Server", "Visual", "Tera", "Igor",
-    "Scalate", "Gosu", "Blueprint", "WDiff", "TAP", "AMDGPU", "Genshi", "JSGF", "Smarty", "Transact-SQL", "Lean4", "Bdd", "Csound", "Protocol", "Web", "WebGPU", "Rocq", "Mask", "Relax-NG",
+    "Scalate", "Gosu", "Blueprint", "WDiff", "TAP", "AMDGPU", "Genshi", "JSGF", "Smarty", "Transact-SQL",
+    "Lean4", "Bdd", "Csound", "Protocol", "Web", "WebGPU", "Rocq", "Mask", "Relax-NG",
 }  # fmt: skip
 
 

@@ -1,0 +1,206 @@
+"""The command `bench`. Each verb imports what it needs when it is called, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import bench
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="bench",
+    help="Run editors of language models under one protocol: what an edit changed, broke and cost.",
+    epilog="Start with:  bench run --methods mend,ke",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models_app = typer.Typer(help="Build the embedded models.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+Results = Annotated[Path, typer.Option("--results", envvar="BENCH_RESULTS", help="Folder of all runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+class Listable(StrEnum):
+    """What `bench list` can list."""
+
+    METHODS = "methods"
+    MODELS = "models"
+    DATASETS = "datasets"
+    METRICS = "metrics"
+
+
+class Format(StrEnum):
+    """How `bench table` prints."""
+
+    TEXT = "text"
+    CSV = "csv"
+    JSON = "json"
+    MD = "md"
+    LATEX = "latex"
+
+
+def main() -> None:
+    """Run the command; an error of ours is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"editbench {bench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example:  bench run --methods mend,ft --edits 100 --seeds 3 --set ft.lr=1e-4")
+def run(
+    methods: Annotated[str, typer.Option(help="Methods, separated by commas; `bench list methods` shows all.")],
+    models: Annotated[
+        str, typer.Option(help="Models, separated by commas: embedded names, folders, hub ids.")
+    ] = "facts-gpt2-3m",
+    datasets: Annotated[str, typer.Option(help="Datasets, separated by commas.")] = "facts",
+    edits: Annotated[int, typer.Option(help="Test edits a cell.")] = 200,
+    seeds: Annotated[int, typer.Option(help="Fits of each method, with the seeds 0, 1, …")] = 1,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME.FIELD=VALUE, or NAME.preset=VALUE; may be repeated.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU if there is one.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Of the weights: fp32, bf16 or fp16.")] = "fp32",
+    application: Annotated[
+        str, typer.Option(help="factored: edits are applied beside the weights; written: into them.")
+    ] = "factored",
+    name: Annotated[
+        str, typer.Option("--run", help="Name of the run; by default the date and the datasets.")
+    ] = "",
+    results: Results = Path("results"),
+    plugin: Annotated[list[Path] | None, typer.Option(help="A file with a method or dataset; may be repeated.")] = None,
+    workers: Annotated[int, typer.Option(help="Worker processes; they share the CPU's cores.")] = 1,
+    in_process: Annotated[bool, typer.Option("--in-process", help="No worker processes, for debugging.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute cells that failed again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Edit, score and time: every method on every model and dataset. Finished cells are not computed again."""
+    from bench.commands.run import RunOptions, execute
+
+    options = RunOptions(
+        methods=_names(methods),
+        models=_names(models),
+        datasets=_names(datasets),
+        edits=edits,
+        seeds=seeds,
+        sets=tuple(settings or ()),
+        device=device,
+        dtype=dtype,
+        application=application,
+        name=name,
+        results=results,
+        plugins=tuple(plugin or ()),
+        workers=workers,
+        is_in_process=in_process,
+        retries_failed=retry_failed,
+        is_dry=dry_run,
+        is_json=as_json,
+    )
+    raise typer.Exit(execute(options))
+
+
+@app.command("list", epilog="Example:  bench list methods --json")
+def list_(
+    what: Annotated[Listable, typer.Argument(help="What to list.")],
+    check: Annotated[bool, typer.Option("--check", help="Import each method or dataset, too.")] = False,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A file with a method or dataset; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what there is: methods, models, datasets or metrics."""
+    from bench.commands.listing import listing
+
+    print(listing(str(what), _console(), is_checked=check, plugins=tuple(plugin or ()), as_json=as_json), end="")
+
+
+@app.command(epilog="Example:  bench table 2026-11-23-facts --format md --metrics success,drawdown")
+def table(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a run.")],
+    format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TEXT,
+    metrics: Annotated[
+        str, typer.Option(help="Metrics, separated by commas; `bench list metrics` shows all.")
+    ] = "",
+    results: Results = Path("results"),
+) -> None:
+    """Print the summary of a run; csv and json give every metric, one row each."""
+    from bench.commands.results import print_table
+
+    print_table(_run_folder(name, results), str(format_), _names(metrics), _console())
+
+
+@app.command(epilog="Example:  bench plot 2026-11-23-facts --x drawdown_perplexity --y success_rephrase")
+def plot(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a run.")],
+    x: Annotated[str, typer.Option(help="Metric of the horizontal axis.")] = "drawdown",
+    y: Annotated[str, typer.Option(help="Metric of the vertical axis.")] = "success",
+    results: Results = Path("results"),
+) -> None:
+    """Draw the trade-off of two metrics as PNG and SVG, with its numbers as CSV."""
+    from bench.commands.results import draw
+
+    for path in draw(_run_folder(name, results), x, y):
+        print(path)
+
+
+@models_app.command("build", epilog="Example:  bench models build facts-gpt2-1m --out models")
+def build_models(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Embedded models; all of them by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder that gets one folder a model.")] = Path("models"),
+    dataset: Annotated[str, typer.Option(help="Dataset with the facts and texts to train on.")] = "facts",
+    seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+) -> None:
+    """Train embedded models anew from the embedded facts, on the CPU."""
+    from bench.commands.build import build
+
+    build(tuple(names or ()), out, dataset, seed=seed, threads=threads, console=_console(is_stderr=True))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _run_folder(name: str, results: Path) -> Path:
+    """Give the folder of a run by its name, or by a path to it."""
+    folder = Path(name).expanduser()
+    return folder if folder.is_dir() and (folder / "cells").is_dir() else results / name
+
+
+def _console(*, is_stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=is_stderr, highlight=False)

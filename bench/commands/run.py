@@ -1,0 +1,199 @@
+"""`bench run`: plans a sweep, has it computed, and ends with the table, the plot and the next command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from bench.commands.results import draw
+from bench.display import shown_run
+from bench.errors import ConfigError, nearest
+from bench.records.card import Card
+from bench.records.status import Status
+from bench.records.store import Store
+from bench.reporting.formats import plain, records, terminal
+from bench.reporting.tables import build
+from bench.running.driver import Todo, run_sweep, survey
+from bench.running.engine import Engine, InProcessEngine, LocalEngine
+from bench.running.sweep import PlannedCell, Sweep, plan
+
+__all__ = ["RunOptions", "execute"]
+
+_FINE = (Status.DONE, Status.SKIPPED)
+INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of `bench run`, as they were given."""
+
+    methods: tuple[str, ...]
+    models: tuple[str, ...]
+    datasets: tuple[str, ...]
+    edits: int
+    seeds: int
+    sets: tuple[str, ...]
+    device: str
+    dtype: str
+    application: str
+    name: str
+    results: Path
+    plugins: tuple[Path, ...]
+    workers: int
+    is_in_process: bool
+    retries_failed: bool
+    is_dry: bool
+    is_json: bool
+
+
+def execute(options: RunOptions) -> int:
+    """Run a sweep and print what came of it.
+
+    Returns:
+        The exit code: 0, 1 if a cell failed, 130 after Ctrl-C.
+
+    Raises:
+        BenchError: the sweep can not be run at all; nothing has been written.
+    """
+    console = Console(stderr=options.is_json, highlight=False)
+    if options.workers < 1:
+        raise ConfigError(f"--workers is {options.workers}; it must be at least 1.")
+    sweep = _sweep(options)
+    planned = plan(sweep)
+    name = options.name or f"{date.today().isoformat()}-{'-'.join(sweep.datasets)}"
+    store = Store(options.results, report=lambda sentence: console.print(Text(plain(sentence)), soft_wrap=True))
+    if options.is_dry:
+        return _print_plan(planned, store, name, console, options.is_json)
+    store.start(name, sweep.to_toml())
+    todo = survey(planned, store, name, retry=options.retries_failed)
+    _announce(todo, name, sweep, console)
+    engine: Engine = InProcessEngine() if options.is_in_process else LocalEngine(options.workers)
+    cards: list[Card] = []
+    try:
+        with shown_run(console, {cell.key: cell for cell in todo.to_run}) as display:
+            cards = run_sweep(sweep, todo, store, name, engine, display)
+    except KeyboardInterrupt:
+        console.print("interrupted: finished cells stay; the same command goes on from there.")
+        return INTERRUPTED
+    _conclude(store, name, options, console)
+    return _exit_code([*todo.cached, *cards], console)
+
+
+def _sweep(options: RunOptions) -> Sweep:
+    return Sweep(
+        methods=options.methods,
+        models=options.models,
+        datasets=options.datasets,
+        edits=options.edits,
+        seeds=options.seeds,
+        sets=options.sets,
+        device=_device(options.device),
+        dtype=options.dtype,
+        application=options.application,
+        threads=max(1, len(os.sched_getaffinity(0)) // options.workers),
+        plugins=options.plugins,
+    )
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device is {name!r}; it can be auto, cpu or cuda.{nearest(name, ('auto', 'cpu', 'cuda'))}")
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise ConfigError("--device is 'cuda' and torch finds no GPU here. Use --device cpu, or auto.")
+    return ("cuda" if has_gpu else "cpu") if name == "auto" else name
+
+
+def _announce(todo: Todo, name: str, sweep: Sweep, console: Console) -> None:
+    total = len(todo.cached) + len(todo.skipped) + len(todo.to_run)
+    counts = f"{len(todo.to_run)} to run, {len(todo.cached)} cached, {len(todo.skipped)} skipped"
+    line = f"run {name}: {total} cells ({counts}), {sweep.edits} edits each, on {sweep.device} in {sweep.dtype}"
+    console.print(Text(plain(line)), soft_wrap=True)
+    if not todo.to_run and not todo.skipped:
+        console.print("nothing to compute: every cell is there already.")
+
+
+def _print_plan(planned: Sequence[PlannedCell], store: Store, name: str, console: Console, is_json: bool) -> int:
+    rows = []
+    for p in planned:
+        card = store.finished(name, p.cell)
+        state = "skipped" if p.reason else f"cached ({card.status})" if card else "to run"
+        rows.append(
+            {
+                "method": p.cell.label,
+                "model": p.cell.model,
+                "dataset": p.cell.dataset,
+                "mode": p.cell.mode,
+                "seed": p.cell.seed,
+                "state": state,
+                "reason": p.reason or "",
+                "key": p.cell.key,
+            }
+        )
+    if is_json:
+        print(json.dumps({"run": name, "cells": rows}, indent=1))
+        return 0
+    states = Counter(str(row["state"]).partition(" (")[0] for row in rows)
+    summary = ", ".join(f"{count} {state}" for state, count in states.items())
+    console.print(Text(plain(f"run {name}: {len(rows)} cells ({summary}); nothing is done, this is a dry run")))
+    for row in rows:
+        words = [str(row[k]) for k in ("method", "model", "dataset", "mode")]
+        console.print(Text(plain("  ".join([*words, f"seed {row['seed']}", str(row["state"]), str(row["reason"])]))), soft_wrap=True)
+    return 0
+
+
+def _conclude(store: Store, name: str, options: RunOptions, console: Console) -> None:
+    run = store.load(name)
+    folder = store.run_folder(name)
+    plots = draw(folder, "drawdown", "success") if len(run.summary) else ()
+    if options.is_json:
+        answer = {
+            "run": name,
+            "folder": str(folder),
+            "plots": [str(path) for path in plots],
+            "cells": json.loads(records(run.cells)),
+            "summary": json.loads(records(run.summary)),
+        }
+        json.dump(answer, sys.stdout, indent=1)
+        print()
+        return
+    console.print()
+    console.print(terminal(build(run), console.width))
+    console.print(Text(plain(f"results: {folder}")), soft_wrap=True)
+    for path in plots[:1]:
+        console.print(Text(plain(f"plot: {path}")), soft_wrap=True)
+    console.print(Text(f"next: {_next(name, options)}"), soft_wrap=True)
+
+
+def _next(name: str, options: RunOptions) -> str:
+    """Give the command that this user is most likely to want now."""
+    where = "" if options.results == Path("results") else f" --results {shlex.quote(str(options.results))}"
+    if options.seeds < 3:
+        chosen = f"bench run --methods {shlex.quote(','.join(options.methods))} --seeds 3"
+        if options.models != ("facts-gpt2-3m",):
+            chosen += f" --models {shlex.quote(','.join(options.models))}"
+        return f"{chosen}{where}   (error bars over fits, too)"
+    return f"bench table {name} --format csv{where}"
+
+
+def _exit_code(cards: Sequence[Card], console: Console) -> int:
+    wrong = [card for card in cards if card.status not in _FINE]
+    if not wrong:
+        return 0
+    console.print(f"{len(wrong)} of {len(cards)} cells did not finish:")
+    for card in wrong:
+        console.print(Text(plain(f"  {card.cell.folder}: {card.status} {card.explanation}")), soft_wrap=True)
+    console.print("their cards hold the tracebacks; --retry-failed computes them again.")
+    return 1

@@ -1,0 +1,104 @@
+"""Measures what a stretch of work costs: seconds, synchronised, and the peak of its memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+__all__ = ["Cost", "measured"]
+
+_SAMPLE_SECONDS = 0.005  # a forward pass of the smallest embedded model takes about as long
+
+
+@dataclass(slots=True)
+class Cost:
+    """What a stretch of work cost; filled in when it ends.
+
+    Args:
+        seconds: wall-clock, after the device has finished.
+        cpu_seconds: of all threads of this process.
+        peak_memory_bytes: most memory in use minus what was in use at the start: allocated on a GPU, resident
+            on a CPU (sampled).
+    """
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@contextmanager
+def measured(device: torch.device, *, memory: bool = True) -> Iterator[Cost]:
+    """Measure the block, waiting for the device before and after it.
+
+    Args:
+        device: where the work is done.
+        memory: also sample memory; leave it out where a block takes milliseconds.
+    """
+    cost = Cost()
+    watch = _watch(device) if memory else None
+    _synchronise(device)
+    started, cpu_started = time.perf_counter(), time.process_time()
+    try:
+        yield cost
+    finally:
+        _synchronise(device)
+        cost.seconds = time.perf_counter() - started
+        cost.cpu_seconds = time.process_time() - cpu_started
+        if watch is not None:
+            cost.peak_memory_bytes = watch.peak()
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _watch(device: torch.device) -> _CudaWatch | _ResidentWatch:
+    return _CudaWatch(device) if device.type == "cuda" else _ResidentWatch()
+
+
+class _CudaWatch:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        self._start = torch.cuda.memory_allocated(device)
+
+    def peak(self) -> int:
+        return int(torch.cuda.max_memory_allocated(self._device) - self._start)
+
+
+class _ResidentWatch:
+    """Samples the resident memory of this process on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._start = self._most = _resident_bytes()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread.start()
+
+    def _sample(self) -> None:
+        while not self._done.wait(_SAMPLE_SECONDS):
+            self._most = max(self._most, _resident_bytes())
+
+    def peak(self) -> int:
+        self._done.set()
+        self._thread.join()
+        return max(self._most, _resident_bytes()) - self._start
+
+
+def _resident_bytes() -> int:
+    """Give the resident memory of this process; 0 where the system has no /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
+_PAGE = 4096

@@ -1,0 +1,162 @@
+"""Engines: where cells are computed. `local` keeps warm worker processes on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Protocol
+
+from bench.records.card import Failure, timestamp
+from bench.records.cell import Cell
+from bench.records.result import uncompleted
+from bench.records.status import Status
+from bench.running.task import Outcome, Progress, Task
+
+__all__ = ["Engine", "InProcessEngine", "LocalEngine"]
+
+_PROGRESS_SECONDS = 0.2  # between two reports of one worker; faster than the eye gains nothing
+
+
+class Engine(Protocol):
+    """Computes cells and gives each as soon as it is done."""
+
+    def run(
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
+    ) -> Iterator[tuple[Cell, Outcome]]:
+        """Compute cells.
+
+        Args:
+            cells: in the order in which they are started.
+            task: makes the task of a cell when its turn comes, so that it can use what earlier cells fitted.
+            on_progress: told how far running cells have come.
+        """
+        ...
+
+
+class InProcessEngine:
+    """Computes cells in this process, for debugging."""
+
+    def run(
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
+    ) -> Iterator[tuple[Cell, Outcome]]:
+        """Compute cells one after the other."""
+        from bench.running.worker import Worker
+
+        worker = Worker(on_progress)
+        for cell in cells:
+            yield cell, worker.run(task(cell))
+
+
+class LocalEngine:
+    """Computes cells in processes of their own; one that dies costs its cell and is replaced.
+
+    Args:
+        workers: how many processes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def run(
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
+    ) -> Iterator[tuple[Cell, Outcome]]:
+        """Compute cells; closing the iterator ends all workers."""
+        waiting = deque(cells)
+        team = [_Process() for _ in range(min(self._workers, len(cells)))]
+        try:
+            while waiting or any(member.cell for member in team):
+                for member in team:
+                    if member.cell is None and waiting:
+                        member.start(cell := waiting.popleft(), task(cell))
+                busy = {member.connection: member for member in team if member.cell}
+                for connection in wait(list(busy)):
+                    member = busy[connection]  # type: ignore[index]  # wait gives back what it was given
+                    message = member.receive()
+                    if isinstance(message, Progress):
+                        on_progress(message)
+                    elif member.cell is not None:
+                        cell, member.cell = member.cell, None
+                        yield cell, message
+        finally:
+            for member in team:
+                member.end()
+
+
+class _Process:
+    """One worker process, started anew when it has died."""
+
+    def __init__(self) -> None:
+        self.cell: Cell | None = None
+        self._began = ""
+        self._launch()
+
+    def start(self, cell: Cell, task: Task) -> None:
+        """Send a task; a process that has died meanwhile is replaced first."""
+        self.cell, self._began = cell, timestamp()
+        try:
+            self.connection.send(task)
+        except OSError:
+            self._launch()
+            self.connection.send(task)
+
+    def receive(self) -> Progress | Outcome:
+        """Give the next message; the death of the process becomes the outcome of its cell."""
+        try:
+            message: Progress | Outcome = self.connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            outcome = self._lost(self._process.exitcode)
+            self._launch()
+            return outcome
+        return message
+
+    def end(self) -> None:
+        """End the process, at once if it is at work."""
+        self.connection.close()
+        if self.cell is not None:
+            self._process.terminate()
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _launch(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def _lost(self, code: int | None) -> Outcome:
+        cause = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
+        hint = " The system may have run out of memory." if code == -signal.SIGKILL else ""
+        failure = Failure(phase="worker", message=f"the worker process {cause}.{hint}")
+        return Outcome(
+            result=uncompleted(Status.FAILED, started=self._began, ended=timestamp(), failure=failure)
+        )
+
+
+def _serve(connection: Connection) -> None:
+    """Be a worker: compute the tasks that come until the driver hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the driver, which ends its workers
+    from bench.running.worker import Worker
+
+    last = 0.0
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PROGRESS_SECONDS or progress.done == 0:
+            last = now
+            connection.send(progress)
+
+    worker = Worker(report)
+    try:
+        while True:
+            connection.send(worker.run(connection.recv()))
+    except (EOFError, OSError):
+        return

@@ -1,0 +1,126 @@
+"""Puts questions to a model, unedited or under edits, and measures the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+
+from bench.editing.edit import Edit, WeightEdit
+from bench.editing.rowwise import Rowwise
+from bench.editing.written import written
+from bench.models.answers import Answers, divergence
+from bench.models.language_model import LanguageModel
+from bench.running.questions import MOST_ROWS, Question, plan_batches
+
+__all__ = ["APPLICATIONS", "Measure", "applied", "measure_edited", "measure_unedited", "speak"]
+
+APPLICATIONS = ("factored", "written")
+
+
+class Measure(NamedTuple):
+    """What was measured of one question.
+
+    Args:
+        tokens: of the answer.
+        tokens_correct: of these, how many were the most probable token.
+        log_prob: of the whole answer, nats.
+        kl: mean divergence from the unedited model over the answer's positions, nats; None if not wanted.
+    """
+
+    tokens: int
+    tokens_correct: int
+    log_prob: float
+    kl: float | None = None
+
+
+@contextmanager
+def applied(lm: LanguageModel, edits: Sequence[Edit], application: str) -> Iterator[Rowwise]:
+    """Hold edits in force: all of them rowwise (`factored`), or one in the weights (`written`)."""
+    if application == "factored":
+        yield Rowwise(lm, edits)
+        return
+    (edit,) = edits
+    if isinstance(edit, WeightEdit):
+        with written(lm, edit):
+            yield Rowwise(lm, [WeightEdit(changes={})])
+    else:
+        yield Rowwise(lm, [edit])
+
+
+@torch.inference_mode()
+def measure_unedited(lm: LanguageModel, questions: Sequence[Question]) -> list[Measure]:
+    """Measure the model's own answers, one a question."""
+    encoded = [lm.encoder.encode(q.probe.prompt, q.answer) for q in questions]
+    measures: dict[int, Measure] = {}
+    for indices in plan_batches(encoded, range(len(questions))):
+        answers = lm.answers(lm.collate([encoded[i] for i in indices]))
+        measures.update(zip(indices, _measures(answers, None), strict=True))
+    return [measures[i] for i in range(len(questions))]
+
+
+@torch.inference_mode()
+def measure_edited(
+    lm: LanguageModel, questions: Sequence[Question], edits: Sequence[Edit], *, first_case: int, application: str
+) -> list[Measure]:
+    """Measure the answers under edits, one a question.
+
+    Args:
+        lm: the model, unedited.
+        questions: those of the cases that the edits are for.
+        edits: edit i is that of case `first_case + i`.
+        first_case: index of the first case.
+        application: `factored` or `written`.
+    """
+    owner = [q.case - first_case for q in questions]
+    encoded = [
+        lm.encoder.encode(edits[e].rewrite(q.probe.prompt), q.answer) for q, e in zip(questions, owner, strict=True)
+    ]
+    compared = [i for i, q in enumerate(questions) if q.is_compared]
+    others = [i for i, q in enumerate(questions) if not q.is_compared]
+    plan = [(indices, True) for indices in plan_batches(encoded, compared)]
+    plan += [(indices, False) for indices in plan_batches(encoded, others)]
+    batches = [lm.collate([encoded[i] for i in indices]) for indices, _ in plan]
+    before = [_before(lm, questions, indices) if is_compared else None for (indices, is_compared), batch in zip(plan, batches, strict=True)]
+    measures: dict[int, Measure] = {}
+    with applied(lm, edits, application) as model:
+        for (indices, _), batch, unedited in zip(plan, batches, before, strict=True):
+            answers = model.answers(batch, torch.tensor([owner[i] for i in indices], device=lm.device))
+            measures.update(zip(indices, _measures(answers, unedited), strict=True))
+    return [measures[i] for i in range(len(questions))]
+
+
+@torch.inference_mode()
+def speak(
+    lm: LanguageModel, questions: Sequence[Question], edits: Sequence[Edit], *, first_case: int, application: str
+) -> list[str]:
+    """Let the edited model answer prompts freely, one text a question."""
+    owner = [q.case - first_case for q in questions]
+    prompts = [edits[e].rewrite(q.probe.prompt) for q, e in zip(questions, owner, strict=True)]
+    lengths = [len(lm.encoder.prompt_ids(prompt)) for prompt in prompts]
+    order = sorted(range(len(questions)), key=lambda i: (lengths[i], i))
+    texts: dict[int, str] = {}
+    with applied(lm, edits, application) as model:
+        for start in range(0, len(order), MOST_ROWS):
+            indices = order[start : start + MOST_ROWS]
+            edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
+            texts.update(zip(indices, model.generate([prompts[i] for i in indices], edit_of_row), strict=True))
+    return [texts[i] for i in range(len(questions))]
+
+
+def _before(lm: LanguageModel, questions: Sequence[Question], indices: Sequence[int]) -> Answers:
+    """Answer a batch with the unedited model, under the prompts as they were before any edit rewrote them."""
+    plain = lm.collate([lm.encoder.encode(questions[i].probe.prompt, questions[i].answer) for i in indices])
+    return lm.answers(plain)
+
+
+def _measures(answers: Answers, before: Answers | None) -> list[Measure]:
+    tokens = answers.tokens().tolist()
+    correct = answers.sum_rows(answers.is_right().float()).tolist()
+    log_probs = answers.sum_rows(answers.log_probs().double()).tolist()
+    kl: list[float | None] = [None] * answers.size
+    if before is not None:
+        kl = list(before.mean_rows(divergence(before.logits, answers.logits)).tolist())
+    return [Measure(int(t), int(c), p, k) for t, c, p, k in zip(tokens, correct, log_probs, kl, strict=True)]

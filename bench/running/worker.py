@@ -1,0 +1,107 @@
+"""Computes cells one after the other, keeping models and their unedited answers warm."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+import torch
+
+from bench import registry
+from bench.editing.config import build_config
+from bench.editing.dataset import Dataset
+from bench.errors import BenchError, ModelError, NotFinite
+from bench.models.kind import ModelKind
+from bench.models.language_model import LanguageModel
+from bench.models.loading import load_model
+from bench.records.card import Failure, timestamp
+from bench.records.cell import Cell
+from bench.records.result import uncompleted
+from bench.records.status import Status
+from bench.running.clock import measured
+from bench.running.environment import environment
+from bench.running.runner import CellRun
+from bench.running.scoring import Measure
+from bench.running.task import Outcome, Progress, Task
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Holds one model at a time; cells of the same model find it loaded.
+
+    Args:
+        on_progress: told how far the running cell has come.
+    """
+
+    def __init__(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> None:
+        self._on_progress = on_progress
+        self._loaded: tuple[tuple[str, ...], LanguageModel] | None = None
+        self._known_answers: dict[str, list[Measure]] = {}
+
+    def run(self, task: Task) -> Outcome:
+        """Compute one cell; whatever goes wrong becomes its status. Only KeyboardInterrupt passes."""
+        cell, started = task.cell, timestamp()
+        device = torch.device(cell.device)
+        torch.set_num_threads(cell.threads)
+        run: CellRun | None = None
+        phase = "load"
+        try:
+            for path in task.plugins:
+                registry.add_file(path)
+            self._on_progress(Progress(key=cell.key, phase="load"))
+            with measured(device) as load_cost:
+                lm = self._model(cell)
+            dataset = _dataset(cell, lm.kind)
+            run = CellRun(cell, lm, dataset, self._known_answers, self._on_progress)
+            run.spent("load", load_cost)
+            return run.compute(task.fitted, started)
+        except Exception as error:  # the cell boundary: a fault of one cell must not cost the others
+            phase = run.phase if run else phase
+            self._loaded = None if _may_be_damaged(error) else self._loaded
+            return Outcome(
+                result=uncompleted(
+                    _status(error),
+                    started=started,
+                    ended=timestamp(),
+                    failure=Failure(phase=phase, message=_message(error), traceback=traceback.format_exc()),
+                    environment=environment(device),
+                    costs=run.costs() if run else None,
+                    parameters=run.lm.architecture.parameters if run else None,
+                ),
+                fitted=run.fitted if run else None,
+            )
+
+    def _model(self, cell: Cell) -> LanguageModel:
+        key = (cell.model, cell.model_digest, cell.dtype, cell.device)
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = None  # let go of the old one first
+            self._known_answers.clear()
+            lm = load_model(cell.model, device=cell.device, dtype=cell.dtype)
+            if lm.identity != cell.model_digest:
+                raise ModelError(f"model {cell.model!r} changed on disk while the run was going on. Start it again.")
+            self._loaded = (key, lm)
+        return self._loaded[1]
+
+
+def _dataset(cell: Cell, kind: ModelKind) -> Dataset[object]:
+    cls = registry.load("datasets", cell.dataset)
+    dataset: Dataset[object] = cls(build_config(cls.Config, cell.dataset_config, owner=cell.dataset), kind)
+    return dataset
+
+
+def _status(error: Exception) -> Status:
+    if isinstance(error, NotFinite):
+        return Status.NAN
+    is_full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return Status.OOM if is_full else Status.FAILED
+
+
+def _message(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
+
+
+def _may_be_damaged(error: Exception) -> bool:
+    """A model is loaded anew after anything but an error that was raised on purpose."""
+    return not isinstance(error, BenchError)

@@ -1,0 +1,201 @@
+"""Intervals: hand-worked, deterministic, honest at the edges, and of the coverage they claim."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from bench.records.aggregate import Units
+from bench.records.metrics import METRICS
+from bench.records.statistics import interval, pool_seeds, units, wilson
+
+
+def ones(values: Any) -> Units:
+    """Units of one part with weight 1."""
+    array = np.asarray([values], dtype=np.float64)
+    return Units(array, np.ones_like(array))
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        (8, 10, 0.490162, 0.943318),  # (.8 + .192073 ± .225486·…)/1.384146, by hand from z = 1.959964
+        (0, 20, 0.0, 0.161125),  # z²/(n + z²) = 3.841459/23.841459
+        (20, 20, 0.838875, 1.0),
+        (1, 2, 0.094531, 0.905469),
+    ],
+)
+def test_wilson_equals_hand_worked_numbers(successes: int, n: int, low: float, high: float) -> None:
+    assert wilson(successes, n) == pytest.approx((low, high), abs=1e-6)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(3, 7), (199, 200), (0, 5), (50, 100)])
+def test_wilson_equals_scipy(successes: int, n: int) -> None:
+    expected = scipy.stats.binomtest(successes, n).proportion_ci(method="wilson")
+
+    assert wilson(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_a_metric_of_zeros_and_ones_has_wilsons_interval() -> None:
+    found = interval(ones([1] * 8 + [0] * 2), METRICS["success_request"], seed=0)
+
+    assert found == pytest.approx((0.8, 0.490162, 0.943318, 10), abs=1e-6)
+
+
+def test_zeros_and_ones_of_a_metric_that_may_be_negative_are_bootstrapped() -> None:
+    found = interval(ones([1] * 8 + [0] * 2), METRICS["drawdown"], seed=0)
+
+    assert found.low != pytest.approx(0.490162, abs=1e-3)
+
+
+def test_a_drawdown_of_nothing_at_all_is_not_certain() -> None:
+    """At most 3.841459/203.841459 of the edits could differ unseen, each by 1 at most."""
+    found = interval(ones([0.0] * 200), METRICS["drawdown"], seed=0)
+
+    assert found == pytest.approx((0.0, -0.018845, 0.018845, 200), abs=1e-6)
+
+
+def test_equal_shares_between_0_and_1_have_an_interval_inside_it() -> None:
+    found = interval(ones([0.5] * 20), METRICS["success"], seed=0)
+
+    assert found == pytest.approx((0.5, 0.5 - 0.161125 / 2, 0.5 + 0.161125 / 2, 20), abs=1e-6)
+
+
+def test_equal_values_without_bounds_have_zero_width() -> None:
+    assert interval(ones([3.0] * 5), METRICS["locality_kl"], seed=0) == (3.0, 3.0, 3.0, 5)
+
+
+def test_a_single_unit_without_bounds_has_no_interval() -> None:
+    found = interval(ones([60.0]), METRICS["fit_seconds"], seed=0)
+
+    assert (found.mean, found.n) == (60.0, 1)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+def test_an_infinite_value_has_no_interval() -> None:
+    found = interval(ones([1.0, math.inf]), METRICS["locality_kl"], seed=0)
+
+    assert math.isinf(found.mean)
+    assert math.isnan(found.low)
+
+
+def test_the_bootstrap_is_scipys_bca() -> None:
+    values = np.random.default_rng(1).gamma(2.0, size=40)
+    expected = scipy.stats.bootstrap((values,), np.mean, method="BCa", rng=np.random.default_rng(7))
+
+    found = interval(ones(values), METRICS["locality_kl"], seed=7)
+
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), rel=1e-12)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_another() -> None:
+    data = ones(np.random.default_rng(1).random(30))
+    first = interval(data, METRICS["locality_kl"], seed=3)
+
+    assert interval(data, METRICS["locality_kl"], seed=3) == first
+    assert interval(data, METRICS["locality_kl"], seed=4) != first
+
+
+def test_a_degenerate_bca_becomes_the_percentile_interval() -> None:
+    """Edited equals base in each edit, so each resample gives 0 and BCa is NaN."""
+    nll = np.random.default_rng(0).random((1, 12)) * 30
+    data = Units(np.vstack([nll, nll]), np.full((2, 12), 10.0))
+
+    assert interval(data, METRICS["drawdown_perplexity"], seed=0) == (0.0, 0.0, 0.0, 12)
+
+
+def test_a_ratio_resamples_value_and_weight_together() -> None:
+    tokens = np.array([[1.0, 50.0, 3.0, 20.0]])
+    data = Units(0.5 * tokens, tokens)
+    data.values[0, 0] = 0.6  # one edit differs a little
+
+    found = interval(data, METRICS["token_accuracy"], seed=0)
+
+    assert 0.5 <= found.low <= found.mean <= found.high <= 0.6
+
+
+def test_a_median_has_an_interval_of_medians() -> None:
+    data = ones([1.0, 2.0, 3.0, 4.0, 500.0])
+    found = interval(data, METRICS["edit_seconds"], seed=0)
+
+    assert found.mean == 3.0
+    assert {found.low, found.high} <= {1.0, 2.0, 3.0, 4.0, 500.0}
+
+
+def test_a_higher_confidence_is_a_wider_interval() -> None:
+    data = ones(np.random.default_rng(1).random(30))
+    narrow = interval(data, METRICS["locality_kl"], seed=0, confidence=0.8)
+    wide = interval(data, METRICS["locality_kl"], seed=0, confidence=0.99)
+
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def part(cell: str, edit: str, metric: str, value: float, weight: float = 1.0) -> dict[str, object]:
+    """One score row."""
+    return {
+        "cell": cell, "edit_id": edit, "step": 0, "metric": metric, "value": value, "weight": weight, "probes": 1
+    }  # fmt: skip
+
+
+def test_seeds_are_averaged_by_edit() -> None:
+    rows = [part("s0", "e1", "success", 1.0), part("s1", "e1", "success", 0.0), part("s0", "e2", "success", 1.0)]
+    rows += [part("s1", "e2", "success", 1.0)]
+    pooled = pool_seeds(pd.DataFrame(rows)).set_index("edit_id")["value"]
+
+    assert pooled.to_dict() == {"e1": 0.5, "e2": 1.0}
+
+
+def test_units_keep_only_edits_that_have_every_part() -> None:
+    rows = [
+        part("c", "e1", "text_nll_edited", 5.0, 2.0),
+        part("c", "e2", "text_nll_edited", 7.0, 2.0),
+        part("c", "e2", "text_nll_base", 6.0, 2.0),
+    ]
+    data = units(pool_seeds(pd.DataFrame(rows)), METRICS["drawdown_perplexity"])
+
+    assert data is not None
+    assert data.values.tolist() == [[7.0], [6.0]]
+    assert data.weights.tolist() == [[2.0], [2.0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_wilson_covers_93_percent_of_bernoulli_samples(share: float) -> None:
+    counts = np.random.default_rng(0).binomial(100, share, size=2_000)
+    bounds = [wilson(int(count), 100) for count in counts]
+
+    assert np.mean([low <= share <= high for low, high in bounds]) >= 0.93
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["success", "token_accuracy", "perplexity", "drawdown_perplexity"])
+def test_the_bootstrap_covers_93_percent(name: str) -> None:
+    generator = np.random.default_rng(0)
+    metric = METRICS[name]
+    truth = float(metric.aggregate(*_sample(name, generator, 400_000)))
+    hits = 0
+    for trial in range(600):
+        found = interval(_sample(name, generator, 100), metric, seed=trial, resamples=999)
+        hits += found.low <= truth <= found.high
+
+    assert hits / 600 >= 0.93
+
+
+def _sample(name: str, generator: np.random.Generator, n: int) -> Units:
+    if name == "success":  # the mean of 20 probes that share their edit's difficulty
+        return ones(generator.binomial(20, generator.beta(4, 2, size=n)) / 20)
+    tokens = generator.integers(1, 12, size=n).astype(np.float64)
+    if name == "token_accuracy":
+        right = generator.binomial(tokens.astype(int), generator.beta(3, 1, size=n)).astype(np.float64)
+        return Units(right[None], tokens[None])
+    base = tokens * generator.gamma(4.0, 0.5, size=n)
+    edited = base + tokens * generator.normal(0.1, 0.2, size=n)
+    if name == "perplexity":
+        return Units(edited[None], tokens[None])
+    return Units(np.stack([edited, base]), np.stack([tokens, tokens]))
