@@ -7,6 +7,7 @@ are made before it. A locality probe has the same id in every case that uses it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from bench.datasets._fact_splits import held_out_phrasings, split_facts, trained_phrasings
@@ -140,10 +141,7 @@ class CaseMaker:
         # An edited fact may be told from the other side too: the currency of a country, the
         # country of that currency. Facts that name the subject or an object of the edit are spared.
         named = {fact.subject.lower(), *(_bare(name) for name in (fact.object, target))}
-        relation = [f for f in self._of_relation[fact.relation] if f.subject != fact.subject]
-        if len(relation) < counts.locality_relation:
-            relation = [f for f in self._table.by_relation[fact.relation] if f.subject != fact.subject]
-        for found in _draw(relation, counts.locality_relation, "relation", fact.id):
+        for found in self._same_relation(fact):
             yield Neighbour("relation", found)
 
         tied = {fact.relation, *self._table.relations[fact.relation].tied}
@@ -156,15 +154,21 @@ class CaseMaker:
         for found in self._distant(fact, named, wanted):
             yield Neighbour("distant", found)
 
+    def _same_relation(self, fact: Fact) -> Iterator[Fact]:
+        """Yield facts of other subjects, of the same split where it has enough."""
+        wanted = self._counts.locality_relation
+        facts = self._of_relation[fact.relation]
+        if len(facts) <= wanted:
+            facts = self._table.by_relation[fact.relation]
+        others = (found for found in _walk(facts, rank("relation", fact.id)) if found.subject != fact.subject)
+        return islice(others, wanted)
+
     def _distant(self, fact: Fact, named: set[str], wanted: int) -> Iterator[Fact]:
         """Yield facts of other relations and subjects, all of different relations while they last."""
         taken: set[str] = set()
-        start = rank("distant", fact.id) % len(self._facts)
-        # A walk over the fixed order from a drawn place: a full draw for each case would be slow.
-        for step in range(len(self._facts)):
+        for found in _walk(self._facts, rank("distant", fact.id)):
             if len(taken) == wanted:
                 return
-            found = self._facts[(start + step) % len(self._facts)]
             far = found.relation != fact.relation and found.subject != fact.subject
             if far and found.relation not in taken and not {found.subject.lower(), _bare(found.object)} & named:
                 taken.add(found.relation)
@@ -184,6 +188,12 @@ class CaseMaker:
     def _other_object(self, fact: Fact, use: str) -> str:
         others = [answer for answer in self._table.objects[fact.relation] if answer != fact.object]
         return others[rank(use, fact.id) % len(others)]
+
+
+def _walk(facts: Sequence[Fact], start: int) -> Iterator[Fact]:
+    """Yield facts in their shuffled order from a drawn place on: a draw of its own for each case would be slow."""
+    for step in range(len(facts)):
+        yield facts[(start + step) % len(facts)]
 
 
 def _draw(facts: Sequence[Fact], count: int, *parts: str) -> list[Fact]:

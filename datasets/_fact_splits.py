@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from bench.datasets._fact_table import Fact, FactTable, rank
 from bench.editing.dataset import Split
 
@@ -24,12 +26,12 @@ def split_of(subject: str) -> Split:
 
 def held_out_phrasings(table: FactTable, fact: Fact) -> tuple[int, ...]:
     """Give the places of the phrasings that only rephrase probes use."""
-    return _shuffled_phrasings(table, fact)[:HELD_OUT]
+    return _shuffled_phrasings(fact.id, len(table.relations[fact.relation].phrasings))[:HELD_OUT]
 
 
 def trained_phrasings(table: FactTable, fact: Fact) -> tuple[int, ...]:
     """Give the places of the phrasings that the corpus, requests and locality probes use."""
-    return _shuffled_phrasings(table, fact)[HELD_OUT:]
+    return _shuffled_phrasings(fact.id, len(table.relations[fact.relation].phrasings))[HELD_OUT:]
 
 
 def split_facts(table: FactTable, split: Split) -> tuple[Fact, ...]:
@@ -38,6 +40,6 @@ def split_facts(table: FactTable, split: Split) -> tuple[Fact, ...]:
     return tuple(sorted(found, key=lambda fact: rank("order", fact.id)))
 
 
-def _shuffled_phrasings(table: FactTable, fact: Fact) -> tuple[int, ...]:
-    places = range(len(table.relations[fact.relation].phrasings))
-    return tuple(sorted(places, key=lambda place: rank("phrasing", fact.id, place)))
+@cache
+def _shuffled_phrasings(fact_id: str, count: int) -> tuple[int, ...]:
+    return tuple(sorted(range(count), key=lambda place: rank("phrasing", fact_id, place)))

@@ -32,7 +32,7 @@ __all__ = ["build", "build_models"]
 
 _MEASURES = {
     ModelKind.CAUSAL: "every answer token is the first choice, teacher-forced, bf16 weights",
-    ModelKind.SEQ2SEQ: "every answer token is the first choice, teacher-forced, bf16 weights",
+    ModelKind.SEQ2SEQ: "every answer token and the end is the first choice, teacher-forced, bf16 weights",
     ModelKind.CLASSIFIER: "balanced accuracy on one true and one false claim a fact, bf16 weights",
 }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
-from bench.building.corpus import IGNORED, Batch, Corpus, FalseAnswers, TokenSequence, batched
+from bench.building.corpus import IGNORED, Batch, Corpus, FalseAnswers, batched
 from bench.editing.dataset import TrainingExample
 
 __all__ = ["answer_accuracy", "claim_accuracy", "perplexity"]
@@ -27,12 +27,12 @@ def answer_accuracy(
     """Give the share of examples whose answer the model knows; 0 to 1, more is better.
 
     Each answer token has to be the model's first choice after the prompt and the true answer
-    tokens before it; the end of the answer is not asked for.
+    tokens before it. An encoder-decoder has to end its answer too; a causal model has not.
     """
     corpus = Corpus(tokenizer, examples)
     is_causal = isinstance(model, GPT2LMHeadModel)
     sequences = [
-        corpus.sentence(example, answer_only=True) if is_causal else _without_end(corpus.question(example))
+        corpus.sentence(example, answer_only=True) if is_causal else corpus.question(example)
         for example in examples
     ]
     hits = _next_token_hits if is_causal else _answer_token_hits
@@ -77,10 +77,6 @@ def perplexity(
         nll += functional.cross_entropy(logits.float(), labels[asked], reduction="sum").item()
         tokens += int(asked.sum())
     return math.exp(nll / tokens)
-
-
-def _without_end(question: TokenSequence) -> TokenSequence:
-    return TokenSequence(inputs=question.inputs, labels=question.labels[:-1])
 
 
 def _next_token_hits(model: PreTrainedModel, batch: Batch) -> Tensor:

@@ -24,7 +24,7 @@ class Failure:
     """Why a cell did not finish.
 
     Args:
-        phase: where it happened: `load`, `base`, `fit`, `edit`, `evaluate` or `store`.
+        phase: where it happened: `load`, `base`, `fit`, `edit`, `evaluate` or `worker`.
         message: one sentence.
         traceback: as Python prints it; may be empty.
     """

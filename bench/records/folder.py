@@ -185,7 +185,10 @@ def _digest(path: Path) -> str:
 
 
 def _pretty(data: Mapping[str, object]) -> str:
-    return json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+    try:
+        return json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"a card can not be written: {error}. It holds finite JSON values only.") from error
 
 
 def _unwritable(target: Path, error: OSError) -> StoreError:

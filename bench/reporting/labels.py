@@ -77,7 +77,8 @@ def place_labels(
             key=lambda place: _badness(place, taken, frame),
         )
         taken.append(box)
-        _write(ax, label, (dx / pixels, dy / pixels), fontsize)
+        has_line = _gap(dx, dy, box) > _LINE_FROM * pixels
+        _write(ax, label, (dx / pixels, dy / pixels), fontsize, has_line)
 
 
 def _candidates(x: float, y: float, width: float, height: float, pixels: float) -> Iterator[tuple[float, float, _Box]]:
@@ -96,7 +97,7 @@ def _badness(place: tuple[float, float, _Box], taken: Sequence[_Box], frame: _Bo
     area = (box.right - box.left) * (box.top - box.bottom)
     outside = area - box.covered(frame)
     covered = sum(box.covered(other) for other in taken)
-    gap = math.hypot(max(0.0, abs(dx) - (box.right - box.left) / 2), max(0.0, abs(dy) - (box.top - box.bottom) / 2))
+    gap = _gap(dx, dy, box)
     return (covered + 4 * outside if covered + outside > 1 else 0.0, gap)
 
 
@@ -131,9 +132,7 @@ def _extent(ax: Axes, text: str, fontsize: float) -> tuple[float, float]:
     return float(extent.width), float(extent.height)
 
 
-def _write(ax: Axes, label: Label, offset: tuple[float, float], fontsize: float) -> None:
-    from matplotlib.text import Text
-
+def _write(ax: Axes, label: Label, offset: tuple[float, float], fontsize: float, has_line: bool) -> None:
     note = ax.annotate(
         label.text,
         (label.x, label.y),
@@ -149,12 +148,14 @@ def _write(ax: Axes, label: Label, offset: tuple[float, float], fontsize: float)
         arrowprops={"arrowstyle": "-", "lw": 0.5, "color": label.colour, "shrinkA": 1, "shrinkB": 3.5},
         zorder=4,
     )
-    line = note.arrow_patch
-    if line is not None:
-        bounds = Text.get_window_extent(note)  # without the line itself
-        x, y = ax.transData.transform((label.x, label.y))
-        away = math.hypot(max(bounds.x0 - x, 0, x - bounds.x1), max(bounds.y0 - y, 0, y - bounds.y1))
-        line.set_visible(bool(away > _LINE_FROM * float(ax.figure.dpi) / 72))
+    if note.arrow_patch is not None:
+        note.arrow_patch.set_visible(has_line)
+
+
+def _gap(dx: float, dy: float, box: _Box) -> float:
+    """How far the edge of a text is from its point, pixels."""
+    width, height = box.right - box.left, box.top - box.bottom
+    return math.hypot(max(0.0, abs(dx) - width / 2), max(0.0, abs(dy) - height / 2))
 
 
 def _box(bounds: Bbox) -> _Box:

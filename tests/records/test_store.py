@@ -329,6 +329,15 @@ def test_a_nan_in_a_table_is_refused(store: Store, make_cell: Any, make_result: 
         store.write("run", cell, result)
 
 
+def test_an_environment_that_is_no_json_is_refused(store: Store, make_cell: Any, make_result: Any) -> None:
+    cell = make_cell()
+
+    with pytest.raises(StoreError, match="finite JSON"):
+        store.write("run", cell, make_result(cell, environment={"device": object()}))
+
+    assert store.finished("run", cell) is None
+
+
 def test_the_sweep_is_stored_as_toml(store: Store) -> None:
     sweep = {"methods": ["mend"], "edits": 200, "set": {"mend": {"edit_lr": 1e-4}}}
     folder = store.start("run", sweep)

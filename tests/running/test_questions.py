@@ -1,0 +1,114 @@
+"""Which questions cases ask, and how they are put into batches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.editing.request import ProbeKind
+from bench.errors import DataError
+from bench.models.encoding import Encoded
+from bench.running import questions
+from bench.running.questions import ask, encodable, plan_batches
+from bench.testing import tiny_cases, tiny_model
+
+
+def encoded(*lengths: int) -> list[Encoded]:
+    return [Encoded(input_ids=(7,) * n, decoder_ids=(), labels=(7,), positions=(0,), prompt_end=0) for n in lengths]
+
+
+def test_an_alternative_is_asked_right_after_its_probe() -> None:
+    (case,) = tiny_cases("causal", 1)
+
+    asked = ask([case])
+
+    assert [(q.probe.id, q.is_alternative) for q in asked] == [
+        ("request/0", False),
+        ("request/0", True),
+        ("rephrase/1", False),
+        ("rephrase/1", True),
+        ("rephrase/2", False),
+        ("rephrase/2", True),
+        ("locality/3", False),
+        ("locality/4", False),
+    ]
+    assert asked[1].answer == case.request.old_target
+
+
+def test_each_question_knows_its_case() -> None:
+    asked = ask(tiny_cases("causal", 3))
+
+    assert [q.case for q in asked] == [0] * 8 + [1] * 8 + [2] * 8
+
+
+def test_locality_is_compared_and_only_the_target_is_generated() -> None:
+    asked = ask(tiny_cases("causal", 1))
+
+    assert [q.probe.kind for q in asked if q.is_compared] == [ProbeKind.LOCALITY] * 2
+    assert [q.probe.id for q in asked if q.is_generated] == ["request/0", "rephrase/1", "rephrase/2"]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 128])
+def test_batches_hold_each_chosen_question_once(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(questions, "MOST_ROWS", rows)
+
+    batches = plan_batches(encoded(5, 2, 9, 2, 7, 1, 4), [0, 1, 2, 3, 5, 6])
+
+    assert sorted(i for batch in batches for i in batch) == [0, 1, 2, 3, 5, 6]
+    assert max(map(len, batches)) <= rows
+
+
+def test_a_batch_is_no_larger_with_its_padding_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "MOST_TOKENS", 12)
+    lengths = (5, 2, 9, 2, 7, 1, 4, 3)
+
+    batches = plan_batches(encoded(*lengths), range(8))
+
+    assert all(max(lengths[i] for i in batch) * len(batch) <= 12 for batch in batches)
+    assert batches[0] == [5, 1, 3, 7]  # lengths 1 2 2 3: as many as fit, shortest first
+
+
+def test_a_question_longer_than_a_batch_is_asked_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "MOST_TOKENS", 4)
+
+    assert plan_batches(encoded(9, 2, 8), range(3)) == [[1], [2], [0]]
+
+
+def test_the_plan_does_not_depend_on_the_order_in_which_questions_are_chosen() -> None:
+    asked = encoded(5, 2, 9, 2, 7, 1, 4)
+
+    assert plan_batches(asked, range(7)) == plan_batches(asked, reversed(range(7)))
+
+
+def test_no_question_needs_no_batch() -> None:
+    assert plan_batches([], []) == []
+
+
+def test_cases_that_do_not_fit_are_left_out_with_the_reason_and_the_next_take_their_place() -> None:
+    cases = tiny_cases("causal", 4)
+    long = replace(cases[1].probes[3], prompt="Babado " * 200)
+    cases[1] = replace(cases[1], probes=(*cases[1].probes, long))
+
+    kept, problems = encodable(tiny_model("causal"), cases, 3)
+
+    assert [case.request.id for case in kept] == ["tiny/0000", "tiny/0002", "tiny/0003"]
+    assert len(problems) == 1
+    assert "'tiny/0001' was left out" in problems[0]
+    assert "at most 64" in problems[0]
+
+
+def test_no_more_cases_are_read_than_are_wanted() -> None:
+    cases = iter(tiny_cases("causal", 4))
+
+    encodable(tiny_model("causal"), cases, 2)
+
+    assert len(list(cases)) == 2
+
+
+def test_too_few_cases_are_an_error_that_says_how_many_there_are() -> None:
+    cases = tiny_cases("causal", 3)
+    cases[1] = replace(cases[1], request=replace(cases[1].request, prompt="Babado " * 200))
+
+    with pytest.raises(DataError, match=r"5 edits .* has 2 that fit .*\(1 do not fit\).* at most 2 with --edits"):
+        encodable(tiny_model("causal"), cases, 5)

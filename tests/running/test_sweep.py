@@ -1,0 +1,191 @@
+"""What a sweep consists of, which options it refuses, and what tells its cells apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import BenchError, ConfigError, ModelError, PluginError, UnknownPlugin
+from bench.running.sweep import Sweep, plan
+
+SweepMaker = Callable[..., Sweep]
+
+
+def key(sweep: Sweep) -> str:
+    (planned,) = plan(sweep)
+    return planned.cell.key
+
+
+def test_cells_come_model_by_model_then_dataset_method_and_seed(
+    sweep: SweepMaker, model_folder: Callable[[str], Path]
+) -> None:
+    models = (str(model_folder("causal")), str(model_folder("seq2seq")))
+
+    planned = plan(sweep(methods=("ft", "none"), models=models, seeds=2))
+
+    found = [(p.cell.model, p.cell.method, p.cell.seed) for p in planned]
+    assert found == [(model, method, seed) for model in models for method in ("ft", "none") for seed in (0, 1)]
+
+
+def test_a_cell_holds_the_whole_configuration_and_labels_what_was_overridden(sweep: SweepMaker) -> None:
+    (planned,) = plan(sweep(methods=("ft",), sets=("ft.lr=0.5", "ft.steps=7")))
+
+    assert planned.cell.config["lr"] == 0.5
+    assert planned.cell.config["clip"] == 100.0
+    assert planned.cell.label == "ft[lr=0.5,steps=7]"
+
+
+def test_an_override_that_equals_the_default_is_no_override(sweep: SweepMaker) -> None:
+    (planned,) = plan(sweep(methods=("ft",), sets=("ft.steps=100",)))
+
+    assert planned.cell.label == "ft"
+
+
+def test_a_preset_is_resolved_and_single_fields_override_it(sweep: SweepMaker) -> None:
+    (planned,) = plan(sweep(methods=("mend",), sets=("mend.rank=8", "mend.preset=paper")))
+
+    assert planned.cell.config["steps"] == 50_000
+    assert planned.cell.config["rank"] == 8
+
+
+def test_the_fields_of_a_dataset_can_be_set(sweep: SweepMaker) -> None:
+    (planned,) = plan(sweep(sets=("toy.size=9",)))
+
+    assert planned.cell.dataset_config["size"] == 9
+
+
+def test_a_kind_that_a_method_does_not_edit_is_skipped_with_a_reason(
+    sweep: SweepMaker, editor_file: Callable[[str, str], Path], model_folder: Callable[[str], Path]
+) -> None:
+    path = editor_file("picky", "def edit(self, requests, *, memory, generator): return WeightEdit(changes={})")
+    path.write_text(path.read_text().replace('("causal", "seq2seq", "classifier")', '("causal",)'))
+    models = (str(model_folder("causal")), str(model_folder("classifier")))
+
+    planned = plan(sweep(methods=("picky",), models=models, plugins=(path,)))
+
+    assert [p.reason for p in planned] == [None, "picky does not edit classifier models"]
+
+
+def test_a_kind_that_a_dataset_has_no_cases_for_is_skipped_with_a_reason(sweep: SweepMaker, toy: Path) -> None:
+    toy.write_text(toy.read_text().replace('("causal", "seq2seq", "classifier")', '("seq2seq",)'))
+
+    (planned,) = plan(sweep())
+
+    assert planned.reason == "toy has no cases for causal models"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"methods": ("mned",)}, UnknownPlugin, ("'mned'", "enn", "Did you mean 'mend'?", "bench list methods")),
+        ({"datasets": ("toyy",)}, UnknownPlugin, ("'toyy'", "facts", "Did you mean 'toy'?", "bench list datasets")),
+        ({"models": ("./nowhere",)}, ModelError, ("'./nowhere'", "no such folder", "bench list models")),
+        ({"methods": ()}, ConfigError, ("--methods names nothing",)),
+        ({"models": ()}, ConfigError, ("--models names nothing",)),
+        ({"datasets": ()}, ConfigError, ("--datasets names nothing",)),
+        ({"methods": ("ft", "none", "ft")}, ConfigError, ("--methods", "'ft' twice")),
+        ({"edits": 0}, ConfigError, ("--edits is 0", "at least 1")),
+        ({"seeds": -1}, ConfigError, ("--seeds is -1", "at least 1")),
+        ({"threads": 0}, ConfigError, ("--threads is 0",)),
+        ({"dtype": "float32"}, ConfigError, ("--dtype is 'float32'", "fp32, bf16, fp16")),
+        ({"dtype": "bf61"}, ConfigError, ("fp32, bf16, fp16", "Did you mean 'bf16'?")),
+        ({"application": "writen"}, ConfigError, ("factored, written", "Did you mean 'written'?")),
+        ({"split": "tset"}, ConfigError, ("test, tune", "Did you mean 'test'?")),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_exists(
+    sweep: SweepMaker, changes: dict[str, Any], error: type[BenchError], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(error) as caught:
+        plan(sweep(**changes))
+
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("ft.rate=1", ("ft has no field 'rate'", "lr", "steps")),
+        ("ft.step=1", ("Did you mean 'steps'?",)),
+        ("ft.steps=many", ("ft.steps='many'", "integer")),
+        ("ft.preset=papper", ("ft has no preset 'papper'", "Did you mean 'paper'?")),
+        ("none.preset=paper", ("none has no preset 'paper'; it has none",)),
+        ("fft.lr=1", ("no method or dataset 'fft'", "ft, none, toy", "Did you mean 'ft'?")),
+        ("lr=1", ("NAME.FIELD=VALUE",)),
+        ("ft.lr", ("NAME.FIELD=VALUE",)),
+        ("ft.=1", ("NAME.FIELD=VALUE",)),
+        ("toy.sise=1", ("toy has no field 'sise'", "Did you mean 'size'?")),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_what_exists(sweep: SweepMaker, setting: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(sweep(methods=("ft", "none"), sets=(setting,)))
+
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_a_plugin_that_fails_to_import_is_named_with_its_reason(
+    sweep: SweepMaker, editor_file: Callable[[str, str], Path]
+) -> None:
+    path = editor_file("broken", "def edit(self, requests, *, memory, generator): return 1")
+    path.write_text(path.read_text().replace("import torch\n", "import torch\nimport no_such_module\n"))
+
+    with pytest.raises(PluginError, match="method 'broken' fails to import.*no_such_module"):
+        plan(sweep(methods=("broken",), plugins=(path,)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"methods": ("mend",)},
+        {"sets": ("ft.lr=0.5",)},
+        {"sets": ("toy.size=11",)},
+        {"edits": 5},
+        {"dtype": "bf16"},
+        {"application": "written"},
+        {"device": "cuda"},
+        {"split": "tune"},
+        {"threads": 2},
+        {"kind": "seq2seq"},
+    ],
+)
+def test_the_key_changes_with_what_can_change_a_number(sweep: SweepMaker, changes: dict[str, Any]) -> None:
+    base: dict[str, Any] = {"methods": ("ft",)}
+
+    assert key(sweep(**base | changes)) != key(sweep(**base))
+
+
+def test_each_seed_has_a_key_of_its_own(sweep: SweepMaker) -> None:
+    planned = plan(sweep(seeds=3))
+
+    assert len({p.cell.key for p in planned}) == 3
+
+
+def test_the_key_changes_with_the_source_of_a_plugin(
+    sweep: SweepMaker, editor_file: Callable[[str, str], Path]
+) -> None:
+    method = "def edit(self, requests, *, memory, generator): return WeightEdit(changes={})"
+    path = editor_file("changing", method)
+    before = key(sweep(methods=("changing",), plugins=(path,)))
+
+    path.write_text(path.read_text() + "\n# another version\n")
+
+    assert key(sweep(methods=("changing",), plugins=(path,))) != before
+
+
+def test_the_key_does_not_depend_on_what_else_is_run(sweep: SweepMaker) -> None:
+    alone = key(sweep(methods=("none",)))
+    together = plan(sweep(methods=("ft", "none"), seeds=2, sets=("ft.lr=0.5",)))
+
+    assert alone in {p.cell.key for p in together}
+
+
+def test_the_resolved_sweep_can_be_held_by_toml(sweep: SweepMaker) -> None:
+    from bench.records.toml import dumps
+
+    text = dumps(sweep(sets=("toy.size=9",)).to_toml())
+
+    assert 'sets = ["toy.size=9"]' in text
