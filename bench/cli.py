@@ -55,7 +55,7 @@ class Format(StrEnum):
 def main() -> None:
     """Run the command; an error of ours is one sentence on stderr and exit code 2."""
     try:
-        app()
+        app(prog_name="bench")
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -154,7 +154,10 @@ def table(
     ] = "",
     results: Results = Path("results"),
 ) -> None:
-    """Print the summary of a run; csv and json give every metric, one row each."""
+    """Print the summary of a run.
+
+    csv and json give every metric, one row each.
+    """
     from bench.commands.results import print_table
 
     print_table(_run_folder(name, results), str(format_), _names(metrics), _console())
@@ -167,7 +170,10 @@ def plot(
     y: Annotated[str, typer.Option(help="Metric of the vertical axis.")] = "success",
     results: Results = Path("results"),
 ) -> None:
-    """Draw the trade-off of two metrics as PNG and SVG, with its numbers as CSV."""
+    """Draw the trade-off of two metrics.
+
+    It gives a PNG, an SVG, and a CSV with the numbers.
+    """
     from bench.commands.results import draw
 
     for path in draw(_run_folder(name, results), x, y):

@@ -1,4 +1,4 @@
-"""The embedded dataset: real facts of 33 relations, of which every cited answer is one short phrase.
+"""The embedded dataset: 4,754 real facts of 33 relations, each with one short answer.
 
 A case asks to replace the object of one fact by another object of the same relation. Two of the
 phrasings of each fact were kept from the training of the embedded models; rephrase probes use
@@ -24,7 +24,7 @@ from bench.models.kind import ModelKind
 
 __all__ = ["Facts", "FactsConfig"]
 
-TRAINING_TEXTS = 4000  # running text for the corpus: about as many words as a sixth of the fact sentences
+TRAINING_TEXTS = 4000  # running text for the corpus: 300,000 words, a little more than all trained fact sentences once
 HELD_OUT_TEXTS = 64  # passages of a split; each is scored once and shared by many cases
 # Seeds of the passages; those of two splits or of the training are never equal.
 TRAINING_SEED = 1

@@ -69,7 +69,7 @@ class Toy(Dataset[ToyConfig]):
         for number, case in enumerate(tiny_cases(self.kind, self.config.size, start=start)):
             probes = list(case.probes)
             if self.kind == "causal":
-                probes.append(Probe(id="text", kind=ProbeKind.TEXT, prompt="", answer=f"It rained in {split} {number}."))
+                probes.append(Probe(id="text", kind=ProbeKind.TEXT, prompt="", answer=f"Rain in {split} {number}."))
             if number < self.config.long:
                 probes[1] = replace(probes[1], prompt="Babado " * 200 + str(probes[1].prompt))
             yield replace(case, probes=tuple(probes))

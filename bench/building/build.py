@@ -59,10 +59,7 @@ def build_models(
     material = Material.of(dataset)
     vocabulary = learn_vocabulary(material.sentences())
     with _threads(threads):
-        return [
-            build(recipe, material, vocabulary, folder, seed=seed, on_progress=on_progress)
-            for recipe in recipes
-        ]
+        return [build(recipe, material, vocabulary, folder, seed=seed, on_progress=on_progress) for recipe in recipes]
 
 
 def build(

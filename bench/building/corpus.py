@@ -122,9 +122,7 @@ class Corpus:
     def question(self, example: TrainingExample) -> TokenSequence:
         """Give `prompt </s>` with the labels `answer </s>`."""
         eos = self._tokenizer.eos_token_id
-        return TokenSequence(
-            inputs=(*self._ids(example.prompt), eos), labels=(*self._ids(example.answer), eos)
-        )
+        return TokenSequence(inputs=(*self._ids(example.prompt), eos), labels=(*self._ids(example.answer), eos))
 
     def claim(self, example: TrainingExample, answer: str, *, is_true: bool) -> TokenSequence:
         """Give `<s> prompt answer . </s>` with the one label 1 (true) or 0 (false)."""
@@ -196,9 +194,7 @@ def stream(
         mean_tokens = sum(len(sequence.inputs) for sequence in sequences) / len(sequences)
         pool = max(1, round(_POOL_BATCHES * batch_tokens / mean_tokens))
         for start in range(0, len(sequences), pool):
-            batches = list(
-                batched(sequences[start : start + pool], batch_tokens=batch_tokens, pad_id=pad_id)
-            )
+            batches = list(batched(sequences[start : start + pool], batch_tokens=batch_tokens, pad_id=pad_id))
             rng.shuffle(batches)
             yield from batches
 

@@ -32,8 +32,7 @@ def answer_accuracy(
     corpus = Corpus(tokenizer, examples)
     is_causal = isinstance(model, GPT2LMHeadModel)
     sequences = [
-        corpus.sentence(example, answer_only=True) if is_causal else corpus.question(example)
-        for example in examples
+        corpus.sentence(example, answer_only=True) if is_causal else corpus.question(example) for example in examples
     ]
     hits = _next_token_hits if is_causal else _answer_token_hits
     batches = batched(sequences, batch_tokens=_BATCH_TOKENS, pad_id=tokenizer.pad_token_id)
@@ -51,9 +50,7 @@ def claim_accuracy(
     corpus = Corpus(tokenizer, examples)
     rng = random.Random(_CLAIM_SEED)
     claims = [corpus.claim(example, example.answer, is_true=True) for example in examples]
-    claims += [
-        corpus.claim(example, false_answers.draw(example, rng), is_true=False) for example in examples
-    ]
+    claims += [corpus.claim(example, false_answers.draw(example, rng), is_true=False) for example in examples]
     right = 0
     for batch in batched(claims, batch_tokens=_BATCH_TOKENS, pad_id=tokenizer.pad_token_id):
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
@@ -63,9 +60,7 @@ def claim_accuracy(
 
 
 @torch.inference_mode()
-def perplexity(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
-) -> float:
+def perplexity(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> float:
     """Give exp of the mean negative log-likelihood per token of our vocabulary; less is better."""
     assert isinstance(model, GPT2LMHeadModel)
     nll, tokens = 0.0, 0

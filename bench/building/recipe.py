@@ -117,8 +117,7 @@ def recipes_named(names: Iterable[str]) -> list[Recipe]:
     for name in names:
         if name not in known:
             raise UnknownPlugin(
-                f"no embedded model called {name!r}.{nearest(name, known)}"
-                f" These can be built: {', '.join(known)}."
+                f"no embedded model called {name!r}.{nearest(name, known)} These can be built: {', '.join(known)}."
             )
         found.append(known[name])
     return found

@@ -79,9 +79,7 @@ def _run_phase(
     rng: random.Random,
     report: Callable[[Phase, float], None],
 ) -> None:
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=phase.lr, weight_decay=_WEIGHT_DECAY, fused=True
-    )
+    optimiser = torch.optim.AdamW(model.parameters(), lr=phase.lr, weight_decay=_WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, phase.steps))
     pad_id = model.config.pad_token_id
     batches = stream(corpus, phase.objective, batch_tokens=phase.batch_tokens, rng=rng, pad_id=pad_id)
@@ -91,9 +89,7 @@ def _run_phase(
         report(phase, loss)
 
 
-def _step(
-    model: PreTrainedModel, batch: Batch, objective: Objective, optimiser: torch.optim.Optimizer
-) -> float:
+def _step(model: PreTrainedModel, batch: Batch, objective: Objective, optimiser: torch.optim.Optimizer) -> float:
     # bf16 halves the time of a step on CPUs with AVX512-BF16 or AMX; weights stay in float32.
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = loss_of(model, batch, objective)

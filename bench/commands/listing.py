@@ -14,9 +14,20 @@ from rich.text import Text
 
 from bench import registry
 from bench.errors import BenchError
+from bench.models.kind import ModelKind
 from bench.reporting.formats import plain
 
 __all__ = ["listing"]
+
+# --json gives all columns.
+_ON_A_TERMINAL = {
+    "methods": ("name", "version", "kinds", "source", "summary"),
+    "datasets": ("name", "version", "kinds", "summary"),
+    "models": ("name", "kind", "parameters", "known facts", "known facts, held-out phrasings", "perplexity"),
+    "metrics": ("name", "better", "unit", "formula"),
+}
+_USUAL = {"status": "ok", "origin": "built in"}
+_LONGEST_WORD = 24  # characters; longer ones are folded
 
 
 def listing(
@@ -37,7 +48,7 @@ def listing(
     if as_json:
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
     with console.capture() as captured:
-        console.print(_table(rows))
+        console.print(_table(what, rows))
     return captured.get()
 
 
@@ -89,19 +100,35 @@ def _metrics() -> list[dict[str, Any]]:
     ]
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> Table | Text:
+def _table(what: str, rows: Sequence[dict[str, Any]]) -> Table | Text:
     if not rows:
         return Text("none")
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name, value in rows[0].items():
-        is_number = isinstance(value, int | float)
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=name == "name")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    for name in _columns(what, rows):
+        is_number = isinstance(rows[0][name], int | float)
+        words = [word for row in rows for word in _shown(name, row[name]).split()]
+        table.add_column(
+            name,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=name == "name",
+            min_width=min(_LONGEST_WORD, max((len(word) for word in words), default=0)),
+        )
     for row in rows:
-        table.add_row(*(Text(plain(_shown(value))) for value in row.values()))
+        table.add_row(*(Text(plain(_shown(name, row[name]))) for name in _columns(what, rows)))
     return table
 
 
-def _shown(value: object) -> str:
+def _columns(what: str, rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Give the columns that a terminal shows; where a plug-in comes from and how it is only if it is not as usual."""
+    unusual = [name for name, usual in _USUAL.items() if any(row.get(name, usual) != usual for row in rows)]
+    names = _ON_A_TERMINAL[what]
+    return (names[0], *unusual, *names[1:])
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "kinds" and set(value) == {str(kind) for kind in ModelKind}:
+        return "all"
     match value:
         case None:
             return "–"

@@ -30,30 +30,31 @@ from bench.running.sweep import PlannedCell, Sweep, plan
 __all__ = ["RunOptions", "execute"]
 
 _FINE = (Status.DONE, Status.SKIPPED)
+_SEEDS_FOR_ERROR_BARS = 3
 INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of `bench run`, as they were given."""
+    """The options of `bench run`, as they were given, and their defaults."""
 
     methods: tuple[str, ...]
-    models: tuple[str, ...]
-    datasets: tuple[str, ...]
-    edits: int
-    seeds: int
-    sets: tuple[str, ...]
-    device: str
-    dtype: str
-    application: str
-    name: str
-    results: Path
-    plugins: tuple[Path, ...]
-    workers: int
-    is_in_process: bool
-    retries_failed: bool
-    is_dry: bool
-    is_json: bool
+    models: tuple[str, ...] = ("facts-gpt2-3m",)
+    datasets: tuple[str, ...] = ("facts",)
+    edits: int = 200
+    seeds: int = 1
+    sets: tuple[str, ...] = ()
+    device: str = "auto"
+    dtype: str = "fp32"
+    application: str = "factored"
+    name: str = ""
+    results: Path = Path("results")
+    plugins: tuple[Path, ...] = ()
+    workers: int = 1
+    is_in_process: bool = False
+    retries_failed: bool = False
+    is_dry: bool = False
+    is_json: bool = False
 
 
 def execute(options: RunOptions) -> int:
@@ -179,13 +180,25 @@ def _conclude(store: Store, name: str, options: RunOptions, console: Console) ->
 
 def _next(name: str, options: RunOptions) -> str:
     """Give the command that this user is most likely to want now."""
-    where = "" if options.results == Path("results") else f" --results {shlex.quote(str(options.results))}"
-    if options.seeds < 3:
-        chosen = f"bench run --methods {shlex.quote(','.join(options.methods))} --seeds 3"
-        if options.models != ("facts-gpt2-3m",):
-            chosen += f" --models {shlex.quote(','.join(options.models))}"
-        return f"{chosen}{where}   (error bars over fits, too)"
-    return f"bench table {name} --format csv{where}"
+    where = [] if options.results == Path("results") else ["--results", str(options.results)]
+    if options.seeds < _SEEDS_FOR_ERROR_BARS:
+        words = ["bench", "run", *_given(options), "--seeds", str(_SEEDS_FOR_ERROR_BARS), *where]
+        return f"{shlex.join(words)}   # error bars over fits, too"
+    return shlex.join(["bench", "table", name, "--format", "csv", *where])
+
+
+def _given(options: RunOptions) -> list[str]:
+    """Give the words of a command line that asks for the same cells; defaults are left out."""
+    usual = RunOptions(methods=())
+    words = []
+    for field in ("methods", "models", "datasets", "edits", "device", "dtype", "application", "name", "workers"):
+        value = getattr(options, field)
+        if value != getattr(usual, field):
+            option = "--run" if field == "name" else f"--{field}"
+            words += [option, ",".join(value) if isinstance(value, tuple) else str(value)]
+    for option, values in (("--set", options.sets), ("--plugin", options.plugins)):
+        words += [word for value in values for word in (option, str(value))]
+    return words
 
 
 def _exit_code(cards: Sequence[Card], console: Console) -> int:

@@ -107,7 +107,8 @@ def fit(editor: Fitted, settings: FitConfig, data: PreparationData) -> State:
                 raise NotFinite(f"{skipped} of {step + 1} steps had a gradient with NaN or infinity; the fit is stopped.")
         if step % 10 == 0 or step + 1 == settings.steps:
             _report(data, loss, step, settings.steps, skipped, time.perf_counter() - started)
-    look.is_stalled(settings.steps)
+    else:
+        look.is_stalled(settings.steps)
     return look.best
 
 
@@ -121,8 +122,8 @@ def fit_batches(cases: Sequence[EditCase], settings: FitConfig, *, seed: int) ->
     while True:
         chosen = []
         for _ in range(settings.edits_per_step):
-            while len(order) < settings.group_size:
-                order.extend(random.permutation(len(cases)).tolist())
+            if len(order) < settings.group_size:  # a group never spans two permutations: it could hold a case twice
+                order = random.permutation(len(cases)).tolist()
             chosen.append([cases[order.pop()] for _ in range(settings.group_size)])
         yield _batch(chosen, random)
 
@@ -186,10 +187,11 @@ class _Look:
         self._settings = settings
         self._log = data.log
         few = data.tune[: settings.validation_edits]
+        few = few[: len(few) - len(few) % settings.group_size]
         size = settings.edits_per_step * settings.group_size
         # The tune probes are drawn once, so that every look sees the same ones.
         random = np.random.default_rng(0)
-        chunks = [few[i : i + size] for i in range(0, len(few) - len(few) % settings.group_size, size)]
+        chunks = [few[i : i + size] for i in range(0, len(few), size)]
         n = settings.group_size
         self._batches = [_batch([c[i : i + n] for i in range(0, len(c), n)], random) for c in chunks]
         self._lowest = math.inf

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers.pytorch_utils import Conv1D
 
-from bench.editing.edit import Dense, Edit, ForwardEdit, LowRank, ModuleEdit, Replacement, Rows, WeightEdit
+from bench.editing.edit import Change, Dense, Edit, ForwardEdit, LowRank, ModuleEdit, Replacement, Rows, WeightEdit
 from bench.errors import EditError
 from bench.models.answers import Answers
 from bench.models.encoding import Batch, Text
@@ -75,7 +75,8 @@ class Rowwise:
                     rows = (edit_of_row == index).nonzero().squeeze(1)
                     for path, patch in edit.patches.items():
                         hook = _patching(patch, rows, mask, prompt_end)
-                        stack.callback(self._lm.model.get_submodule(path).register_forward_hook(hook).remove)
+                        module = self._lm.model.get_submodule(path)
+                        stack.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
             yield
 
 
@@ -89,13 +90,12 @@ def _terms(lm: LanguageModel, edits: Sequence[Edit]) -> dict[str, list[Term]]:
     terms: dict[str, list[Term]] = {}
     for name in names:
         path, _, part = name.rpartition(".")
-        module = lm.model.get_submodule(path)
-        if not isinstance(module, nn.Linear | Conv1D) or part not in {"weight", "bias"}:
-            raise EditError(f"{name!r} is no Linear or Conv1D parameter, so its change can only be written.")
+        module = _linear(lm, name)
         low: dict[int, LowRank] = {}
         dense: dict[int, Tensor] = {}
         for index, edit in enumerate(edits):
             change = edit.changes.get(name) if isinstance(edit, WeightEdit) else None
+            _check_shape(name, module, change)
             match change:
                 case LowRank():
                     low[index] = change
@@ -110,6 +110,32 @@ def _terms(lm: LanguageModel, edits: Sequence[Edit]) -> dict[str, list[Term]]:
         if dense:
             group.append(_dense_term(dense, len(edits), is_bias=part == "bias"))
     return terms
+
+
+def _linear(lm: LanguageModel, name: str) -> nn.Linear | Conv1D:
+    """Give the module of a parameter, if its change can be applied to rows."""
+    path, _, part = name.rpartition(".")
+    try:
+        module = lm.model.get_submodule(path)
+    except AttributeError as error:
+        raise EditError(f"an edit changes {name!r}, which {lm.name!r} does not have.") from error
+    if not isinstance(module, nn.Linear | Conv1D) or part not in {"weight", "bias"}:
+        raise EditError(f"{name!r} is no Linear or Conv1D parameter, so its change can only be written.")
+    return module
+
+
+def _check_shape(name: str, module: nn.Module, change: Change | None) -> None:
+    wanted = tuple(module.get_parameter(name.rpartition(".")[2]).shape)
+    match change:
+        case LowRank(left=left, right=right):
+            found = (left.shape[0], right.shape[-1])
+            found = found if isinstance(module, Conv1D) else found[::-1]
+        case Dense(delta=delta):
+            found = tuple(delta.shape)
+        case _:
+            return
+    if found != wanted:
+        raise EditError(f"an edit of {name!r} has shape {found}; the parameter has {wanted}.")
 
 
 def _low_rank_term(changes: Mapping[int, LowRank], count: int) -> Term:

@@ -35,7 +35,8 @@ def written(lm: LanguageModel, edit: WeightEdit) -> Iterator[None]:
             parameter.data = value
         yield
     finally:
-        for name, value in kept.items():
+        # Backwards: a tensor that two names share was kept twice, and the first keeping is the original.
+        for name, value in reversed(kept.items()):
             lm.model.get_parameter(name).data = value
 
 
@@ -63,7 +64,7 @@ def changed_parameter(lm: LanguageModel, name: str, change: Change) -> Tensor:
             _check_shape(name, parameter, delta)
             result = parameter.float() + delta
     _check_shape(name, parameter, result)
-    return result.to(parameter.dtype).contiguous()
+    return result.to(parameter).contiguous()
 
 
 def _is_stored_in_out(lm: LanguageModel, name: str) -> bool:

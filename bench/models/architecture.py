@@ -71,7 +71,7 @@ class Architecture:
                 or shell patterns over module paths separated by spaces: `*.h.2.mlp.c_proj`.
 
         Raises:
-            ConfigError: nothing matches.
+            ConfigError: nothing matches, or there are fewer blocks.
 
         Source of the default: Mitchell et al. 2022 (arXiv:2110.11309), appendix C.
         """
@@ -80,6 +80,9 @@ class Architecture:
         if layers == "default":
             return self._last(2 if len(self.stacks) > 1 else 3)
         if match := re.fullmatch(r"last:([1-9]\d*)", layers):
+            most = max(len(stack.blocks) for stack in self.stacks)
+            if int(match[1]) > most:
+                raise ConfigError(f"layers={layers!r} asks for more than the {most} blocks of this {self.class_name}.")
             return self._last(int(match[1]))
         patterns = layers.split()
         found = tuple(m for m in self.matrices if any(fnmatch.fnmatchcase(m.module, p) for p in patterns))

@@ -16,6 +16,7 @@ __all__ = ["EMBEDDED_FOLDER", "ModelEntry", "embedded_models", "find_model"]
 
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 _WEIGHTS = "model.safetensors"
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")  # one is enough
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def find_model(name: str) -> ModelEntry:
     if name and "/" not in name and (embedded / "card.json").is_file():
         return _read_folder(name, embedded)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and folder.is_dir():
         return _read_folder(name, folder)
     if close := nearest(name, [path.parent.name for path in EMBEDDED_FOLDER.glob("*/card.json")]):
         raise ModelError(f"no model called {name!r}.{close} `bench list models` shows those that need no network.")
@@ -73,6 +74,8 @@ def _read_folder(name: str, folder: Path) -> ModelEntry:
     card = _json(folder / "card.json", name) if (folder / "card.json").is_file() else {}
     if not (folder / _WEIGHTS).is_file() and not list(folder.glob("model-*.safetensors")):
         raise ModelError(f"model {name!r}: {folder} holds no {_WEIGHTS}. Save it with `save_pretrained` first.")
+    if not any((folder / file).is_file() for file in _TOKENIZERS):
+        raise ModelError(f"model {name!r}: {folder} holds no tokenizer. Save it with `save_pretrained` first.")
     return ModelEntry(name=name, kind=_kind(config), folder=folder, identity=_files_digest(folder), card=card)
 
 

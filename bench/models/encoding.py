@@ -124,6 +124,8 @@ class Encoder:
         Raises:
             DataError: it does not fit into the model, the answer is empty, or no label has its name.
         """
+        if isinstance(answer, str) and not answer.strip() and self.kind is not ModelKind.CLASSIFIER:
+            raise DataError(f"the answer to {_shown(prompt)} holds no token to score.")
         match self.kind:
             case ModelKind.CAUSAL:
                 encoded = self._causal(prompt, answer)
@@ -199,7 +201,7 @@ class Encoder:
     def _seq2seq(self, prompt: Text, answer: Text) -> Encoded:
         ids = self.prompt_ids(prompt)
         labels = answer if isinstance(answer, tuple) else tuple(self.tokenizer(text_target=answer)["input_ids"])
-        if not labels or not ids or answer == "":
+        if not labels or not ids:
             raise DataError(f"the answer to {_shown(prompt)} holds no token to score.")
         if self.decoder_start is None:
             raise DataError("the model's configuration names no decoder start token.")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
+from bench.errors import DataError
 from bench.models.encoding import Text
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
@@ -23,18 +25,20 @@ def generate(lm: LanguageModel, prompts: Sequence[Text], *, max_new_tokens: int 
 
     Returns:
         The text that follows each prompt, without special tokens.
+
+    Raises:
+        DataError: a prompt leaves no room for the answer.
     """
+    if not prompts:
+        return []
     if lm.kind is ModelKind.CLASSIFIER:
         return _labels(lm, prompts)
     ids = [lm.encoder.prompt_ids(prompt) for prompt in prompts]
     if lm.kind is ModelKind.CAUSAL:
         ids = [_without_end(lm, row) for row in ids]
-    longest = max(map(len, ids))
-    pad = lm.tokenizer.pad_token_id
-    pad = pad if isinstance(pad, int) else 0
-    # Padding on the left, so that every row goes on at its last position.
-    input_ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in ids], device=lm.device)
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=lm.device)
+    _check_room(lm, ids, max_new_tokens)
+    pad = next((i for i in (lm.tokenizer.pad_token_id, lm.tokenizer.eos_token_id) if isinstance(i, int)), 0)
+    input_ids, mask = _padded(ids, pad, is_left=lm.kind is ModelKind.CAUSAL, device=lm.device)
     output = lm.model.generate(
         input_ids=input_ids,
         attention_mask=mask,
@@ -44,9 +48,33 @@ def generate(lm: LanguageModel, prompts: Sequence[Text], *, max_new_tokens: int 
         pad_token_id=pad,
         eos_token_id=lm.tokenizer.eos_token_id,
     )
-    start = longest if lm.kind is ModelKind.CAUSAL else 1
+    start = input_ids.shape[1] if lm.kind is ModelKind.CAUSAL else 1
     texts = lm.tokenizer.batch_decode(output[:, start:], skip_special_tokens=True)
     return [text.strip().split("\n")[0] for text in texts]
+
+
+def _check_room(lm: LanguageModel, ids: Sequence[tuple[int, ...]], max_new_tokens: int) -> None:
+    limit = lm.encoder.max_length
+    longest = max(map(len, ids))
+    needed = longest + max_new_tokens if lm.kind is ModelKind.CAUSAL else max(longest, max_new_tokens + 1)
+    if limit is not None and needed > limit:
+        raise DataError(
+            f"a prompt of {longest} tokens with {max_new_tokens} new ones needs {needed} positions and the model has "
+            f"at most {limit}. Leave the case out or shorten it."
+        )
+    if not all(ids):
+        raise DataError("a prompt to continue holds no token.")
+
+
+def _padded(ids: Sequence[tuple[int, ...]], pad: int, *, is_left: bool, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pad on the left where a row goes on at its last position; an encoder counts positions from the left."""
+    longest = max(map(len, ids))
+    rows, masks = [], []
+    for row in ids:
+        gap = longest - len(row)
+        rows.append([pad] * gap + [*row] if is_left else [*row] + [pad] * gap)
+        masks.append([0] * gap + [1] * len(row) if is_left else [1] * len(row) + [0] * gap)
+    return torch.tensor(rows, device=device), torch.tensor(masks, device=device)
 
 
 def _without_end(lm: LanguageModel, ids: tuple[int, ...]) -> tuple[int, ...]:

@@ -102,7 +102,8 @@ class LanguageModel:
 
     def digest(self) -> str:
         """Give a checksum of all parameters and buffers as they are now, computed on their device."""
-        sums = [_checksum(t) for t in self._tensors()]
+        # Each tensor counts by its place, so that two of one shape can not change places unnoticed.
+        sums = [_checksum(tensor) * (2 * place + 1) for place, tensor in enumerate(self._tensors())]
         return "-".join(f"{int(total) & 0xFFFFFFFFFFFFFFFF:016x}" for total in torch.stack(sums).sum(0).cpu())
 
     def _tensors(self) -> Iterator[Tensor]:

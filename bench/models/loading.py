@@ -58,9 +58,14 @@ def load_model(name: str, *, device: str = "cpu", dtype: str = "fp32") -> Langua
     source, kind = str(entry.folder or name), _known_kind(entry)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = _CLASSES[kind].from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True)
+        model, report = _CLASSES[kind].from_pretrained(
+            source, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True
+        )
     except _LOAD_ERRORS as error:
         raise ModelError(_reason(entry, error)) from error
+    if missing := sorted(report["missing_keys"]):
+        # transformers draws what is missing at random and goes on
+        raise ModelError(f"model {name!r}: its files lack {len(missing)} of its parameters, {missing[0]!r} for one.")
     return wrap_model(model.to(device), tokenizer, kind, name=name, identity=entry.identity)
 
 

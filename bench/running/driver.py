@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,11 +83,11 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
     def task(cell: Cell) -> Task:
         return Task(cell=cell, plugins=sweep.plugins, fitted=fits.find(cell))
 
-    outcomes = engine.run(todo.to_run, task, observer.progress)
-    for cell, outcome in outcomes:
-        fits.keep(cell, outcome)
-        cards.append(store.write(run, cell, outcome.result))
-        observer.finished(cards[-1])
+    with closing(engine.run(todo.to_run, task, observer.progress)) as outcomes:
+        for cell, outcome in outcomes:
+            fits.keep(cell, outcome)
+            cards.append(store.write(run, cell, outcome.result))
+            observer.finished(cards[-1])
     return cards
 
 

@@ -6,7 +6,8 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from bench.running.task import Outcome, Progress, Task
 __all__ = ["Engine", "InProcessEngine", "LocalEngine"]
 
 _PROGRESS_SECONDS = 0.2  # between two reports of one worker; faster than the eye gains nothing
+_PATIENCE_SECONDS = 5.0  # for a worker that was asked to end; then it is killed
 
 
 class Engine(Protocol):
@@ -26,8 +28,8 @@ class Engine(Protocol):
 
     def run(
         self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
-    ) -> Iterator[tuple[Cell, Outcome]]:
-        """Compute cells.
+    ) -> Generator[tuple[Cell, Outcome], None, None]:
+        """Compute cells; closing what this gives ends the work.
 
         Args:
             cells: in the order in which they are started.
@@ -42,7 +44,7 @@ class InProcessEngine:
 
     def run(
         self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
-    ) -> Iterator[tuple[Cell, Outcome]]:
+    ) -> Generator[tuple[Cell, Outcome], None, None]:
         """Compute cells one after the other."""
         from bench.running.worker import Worker
 
@@ -63,7 +65,7 @@ class LocalEngine:
 
     def run(
         self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
-    ) -> Iterator[tuple[Cell, Outcome]]:
+    ) -> Generator[tuple[Cell, Outcome], None, None]:
         """Compute cells; closing the iterator ends all workers."""
         waiting = deque(cells)
         team = [_Process() for _ in range(min(self._workers, len(cells)))]
@@ -95,8 +97,10 @@ class _Process:
         self._launch()
 
     def start(self, cell: Cell, task: Task) -> None:
-        """Send a task; a process that has died meanwhile is replaced first."""
+        """Send a task; a process that has died is replaced first."""
         self.cell, self._began = cell, timestamp()
+        if not self._process.is_alive():
+            self._launch()
         try:
             self.connection.send(task)
         except OSError:
@@ -109,9 +113,7 @@ class _Process:
             message: Progress | Outcome = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
-            outcome = self._lost(self._process.exitcode)
-            self._launch()
-            return outcome
+            return self._lost(self._process.exitcode)
         return message
 
     def end(self) -> None:
@@ -119,7 +121,7 @@ class _Process:
         self.connection.close()
         if self.cell is not None:
             self._process.terminate()
-        self._process.join(timeout=5)
+        self._process.join(timeout=_PATIENCE_SECONDS)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -128,7 +130,8 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
+        with _undisturbed():
+            self._process.start()
         theirs.close()
 
     def _lost(self, code: int | None) -> Outcome:
@@ -140,9 +143,21 @@ class _Process:
         )
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold Ctrl-C back: a process that is started meanwhile never gets it, this one when the block is left.
+
+    A terminal sends Ctrl-C to the workers, too, and one that still imports would print a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: Connection) -> None:
     """Be a worker: compute the tasks that come until the driver hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the driver, which ends its workers
     from bench.running.worker import Worker
 
     last = 0.0

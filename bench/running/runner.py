@@ -250,6 +250,8 @@ def _check(edits: Sequence[Edit], cases: Sequence[EditCase]) -> None:
     if len(edits) != len(cases):
         raise EditError(f"the editor gave {len(edits)} edits for {len(cases)} groups of requests.")
     for edit, case in zip(edits, cases, strict=True):
+        if not isinstance(edit, Edit):
+            raise EditError(f"the editor gave a {type(edit).__name__} where an Edit is expected.")
         if not edit.is_finite:
             raise NotFinite(f"the edit of request {case.request.id!r} holds NaN or infinity.")
 

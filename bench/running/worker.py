@@ -56,9 +56,9 @@ class Worker:
             run = CellRun(cell, lm, dataset, self._known_answers, self._on_progress)
             run.spent("load", load_cost)
             return run.compute(task.fitted, started)
-        except Exception as error:  # the cell boundary: a fault of one cell must not cost the others
+        except (Exception, SystemExit) as error:  # the cell boundary: a fault of one cell must not cost the others
             phase = run.phase if run else phase
-            self._loaded = None if _may_be_damaged(error) else self._loaded
+            self._loaded = None  # nobody knows what a plug-in that failed has left in the model
             return Outcome(
                 result=uncompleted(
                     _status(error),
@@ -90,18 +90,15 @@ def _dataset(cell: Cell, kind: ModelKind) -> Dataset[object]:
     return dataset
 
 
-def _status(error: Exception) -> Status:
+def _status(error: BaseException) -> Status:
     if isinstance(error, NotFinite):
         return Status.NAN
     is_full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
     return Status.OOM if is_full else Status.FAILED
 
 
-def _message(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text if isinstance(error, BenchError) else f"{type(error).__name__}: {text}"
-
-
-def _may_be_damaged(error: Exception) -> bool:
-    """A model is loaded anew after anything but an error that was raised on purpose."""
-    return not isinstance(error, BenchError)
+def _message(error: BaseException) -> str:
+    name, text = type(error).__name__, str(error).strip()
+    if isinstance(error, BenchError):
+        return text or name
+    return f"{name}: {text}" if text else name

@@ -37,7 +37,7 @@ from bench.testing.tiny import LABELS, tiny_cases
 __all__ = ["CHECKS", "Subject", "Verdict", "check_editor"]
 
 _TOLERANCE = 1e-5  # relative, in float32: two orders of the same sums
-_SMALL_FIT = {"steps": 50, "edits_per_step": 8, "validate_every": 25, "validation_edits": 8, "decay_to": 1.0}
+_SMALL_FIT = {"steps": 50, "edits_per_step": 8, "validate_every": 25, "validation_edits": 8, "decay_to": 1.0, "c_edit": 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from tokenizers import Tokenizer
@@ -54,7 +54,7 @@ class TinyFacts(Dataset[None]):
         return TEXTS
 
 
-def micro_recipe(kind: ModelKind, *, steps: int, name: str = "micro") -> Recipe:
+def _micro_recipe(kind: ModelKind, *, steps: int, name: str = "micro") -> Recipe:
     """Give a recipe of 30,000 parameters in the real recipe's phases."""
     objectives = {
         ModelKind.CAUSAL: (Objective.TEXT,),
@@ -78,3 +78,8 @@ def material(dataset: TinyFacts) -> Material:
 @pytest.fixture(scope="session")
 def vocabulary(material: Material) -> Tokenizer:
     return learn_vocabulary(material.sentences(), size=400)
+
+
+@pytest.fixture(scope="session")
+def micro_recipe() -> Callable[..., Recipe]:
+    return _micro_recipe

@@ -93,7 +93,7 @@ def copy_data(folder: Path) -> None:
         ("country_capital,Austria,Graz", "'country_capital' of 'Austria' occurs twice"),
     ],
 )
-def test_a_wrong_fact_is_named_with_file_and_line(tmp_path: Path, line: str, message: str) -> None:
+def test_a_wrong_fact_is_named_with_file_and_line(tmp_path: Path, line: str, message: str, rows: Rows) -> None:
     copy_data(tmp_path)
     add_line(tmp_path, line)
 

@@ -39,6 +39,20 @@ def test_pronouns_agree_with_the_only_person() -> None:
             assert not re.search(wrong, text, re.IGNORECASE), text
 
 
+def test_both_women_and_men_are_the_main_person() -> None:
+    first = [next(word for word in re.findall(r"\w+", text) if word in (*WOMEN, *MEN)) for text in passages(12, 100)]
+
+    assert {name in WOMEN for name in first} == {True, False}
+
+
+def test_a_pronoun_does_not_open_the_sentence_after_one_about_another_person() -> None:
+    about_another = re.compile(r"(?:, who lived next door,| wanted to help)[^.]*[.] (\w+)")
+    openings = {word for text in passages(13, 500) for word in about_another.findall(text)}
+
+    assert openings
+    assert openings & {"He", "She"} == set()
+
+
 def test_articles_fit_the_next_word() -> None:
     for text in passages(10, 500):
         assert not re.search(r"\ba [aeiou]|\ban [^aeiouh]", text, re.IGNORECASE), text

@@ -1,0 +1,199 @@
+"""MEND's network and statistics give the numbers of the reference's own classes, see tools/make_golden.py."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.models.architecture import Matrix
+
+mend: Any = importlib.import_module("bench.methods.mend")
+
+MATRIX = Matrix(
+    name="m.weight", module="m", in_features=8, out_features=6, is_transposed=False, stack=0, block=0
+)
+NETWORKS = {  # variant of the reference → what it is here, and its mode
+    "main": ({}, 1, 0),
+    "shared3_mode1": ({}, 3, 1),
+    "nonorm": ({"normalise": False}, 1, 0),
+    "xavier": ({"start": "xavier"}, 1, 0),
+    "norm_id0": ({}, 1, 0),
+    "nonorm_id0": ({"normalise": False}, 1, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, Tensor]:
+    path = Path(__file__).parent.parent / "golden" / "mend_golden.json"
+    arrays = json.loads(path.read_text(encoding="utf-8"))
+    return {name: torch.tensor(array["values"]).reshape(array["shape"]) for name, array in arrays.items()}
+
+
+def network(golden: Mapping[str, Tensor], variant: str) -> Any:
+    """Make our network with the weights of a variant of the reference, before any row was seen."""
+    changes, modes, _ = NETWORKS[variant]
+    config = mend.MendConfig(rank=4, std_floor=0.0, **changes)
+    made = mend.GradientNetwork(MATRIX, modes, config, torch.Generator())
+    names = {"u": "u", "v": "v", "bias": "bias", "mode_scale": "scale", "mode_shift": "shift"}
+    with torch.no_grad():
+        for index, layer in enumerate(made.layers):
+            for theirs, ours in names.items():
+                # A network that is not shared has no table of modes in the reference; ours has one row, 1 and 0.
+                key = _weight(golden, variant, index, theirs)
+                if key:
+                    getattr(layer, ours).copy_(golden[key])
+    return made
+
+
+def _weight(golden: Mapping[str, Tensor], variant: str, index: int, name: str) -> str | None:
+    found = [k for k in golden if k.startswith(f"{variant}/w/") and f"layers.{index}.{name}" in k]
+    return found[0] if found else None
+
+
+def update(made: Any, inputs: Tensor, grads: Tensor, mode: int, *, is_training: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Transform the rows that the reference would keep, and give (ũ, δ̃, δ̃ᵀũ)."""
+    keep = (inputs != 0).any(1) & (grads != 0).any(1)
+    with torch.no_grad():
+        new_inputs, new_grads = made(inputs[keep], grads[keep], mode, is_training=is_training)
+    return new_inputs, new_grads, new_grads.T @ new_inputs
+
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found, expected.to(found.dtype), rtol=1e-5, atol=1e-5 * scale)
+
+
+def test_the_factors_give_autograds_gradient(golden: dict[str, Tensor]) -> None:
+    gradient = golden["delta"].T @ golden["u"]
+
+    assert_close(gradient, golden["true_grad"])
+
+
+def test_the_first_numbers_are_those_of_the_specification(golden: dict[str, Tensor]) -> None:
+    made = network(golden, "main")
+
+    _, _, change = update(made, golden["u"], golden["delta"], 0, is_training=True)
+
+    torch.testing.assert_close(change[0, :3], torch.tensor([0.89394, -5.78169, 2.16518]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", NETWORKS)
+def test_a_training_call_gives_the_references_factors(golden: dict[str, Tensor], variant: str) -> None:
+    made = network(golden, variant)
+
+    inputs, grads, change = update(made, golden["u"], golden["delta"], NETWORKS[variant][2], is_training=True)
+
+    assert_close(inputs, golden[f"{variant}/train/u_tilde"])
+    assert_close(grads, golden[f"{variant}/train/delta_tilde"])
+    assert_close(change, golden[f"{variant}/train/update_out_in"])
+    assert_close(change.T, golden[f"{variant}/train/update_in_out"])
+
+
+@pytest.mark.parametrize("variant", NETWORKS)
+def test_a_later_call_gives_the_references_update(golden: dict[str, Tensor], variant: str) -> None:
+    made, mode = network(golden, variant), NETWORKS[variant][2]
+    update(made, golden["u"], golden["delta"], mode, is_training=True)
+
+    _, _, evaluated = update(made, golden["u2"], golden["delta2"], mode, is_training=False)
+    _, _, trained = update(made, golden["u2"], golden["delta2"], mode, is_training=True)
+
+    assert_close(evaluated, golden[f"{variant}/eval2/update_out_in"])
+    assert_close(trained, golden[f"{variant}/train2/update_out_in"])
+
+
+@pytest.mark.parametrize("variant", [name for name in NETWORKS if NETWORKS[name][0].get("normalise", True)])
+def test_the_statistics_are_the_references(golden: dict[str, Tensor], variant: str) -> None:
+    made = network(golden, variant)
+
+    for inputs, grads, stats in [("u", "delta", "stats"), ("u2", "delta2", "stats2")]:
+        update(made, golden[inputs], golden[grads], NETWORKS[variant][2], is_training=True)
+
+        for ours, theirs in [(made.of_inputs, "u"), (made.of_grads, "v")]:
+            assert int(ours.count) == int(golden[f"{variant}/{stats}/k"])
+            assert_close(ours.mean, golden[f"{variant}/{stats}/{theirs}_mean"])
+            assert_close((ours.squares / (ours.count - 1)).sqrt(), golden[f"{variant}/{stats}/{theirs}_std"])
+
+
+def test_streamed_statistics_equal_those_of_all_rows(golden: dict[str, Tensor]) -> None:
+    statistics = mend.Statistics(8)
+    second = golden["u2"][(golden["delta2"] != 0).any(1)]
+    rows = torch.cat([golden["u"], second]).double()
+
+    statistics.update(golden["u"])
+    statistics.update(second)
+
+    assert_close(statistics.mean, rows.mean(0))
+    assert_close(statistics.normalise(rows.float(), 0.0), (rows - rows.mean(0)) / (rows.std(0) + 1e-7))
+
+
+def test_an_evaluation_never_changes_the_statistics(golden: dict[str, Tensor]) -> None:
+    made = network(golden, "main")
+    update(made, golden["u"], golden["delta"], 0, is_training=True)
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+
+    update(made, golden["u2"], golden["delta2"], 0, is_training=False)
+
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+
+
+def test_gradients_of_the_update_are_the_references(golden: dict[str, Tensor]) -> None:
+    made = network(golden, "main")
+
+    inputs, grads = made(golden["u"], golden["delta"], 0, is_training=True)
+    scalar = (golden["grad/C"] * (grads.T @ inputs)).sum()
+    scalar.backward()
+
+    assert_close(scalar.detach(), golden["grad/scalar"])
+    for index, layer in enumerate(made.layers):
+        for name in ("u", "v", "bias"):
+            assert_close(getattr(layer, name).grad, golden[f"grad/mlp.layers.{index}.{name}"])
+
+
+def test_from_identity_u_gets_a_gradient_and_v_none(golden: dict[str, Tensor]) -> None:
+    made = network(golden, "norm_id0")
+
+    inputs, grads = made(golden["u"], golden["delta"], 0, is_training=True)
+    (golden["grad/C"] * (grads.T @ inputs)).sum().backward()
+
+    assert all(float(layer.v.grad.abs().max()) == 0 for layer in made.layers)
+    assert all(float(layer.u.grad.abs().max()) > 0 for layer in made.layers)
+
+
+def test_from_identity_without_normalisation_the_update_is_the_gradient(golden: dict[str, Tensor]) -> None:
+    config = mend.MendConfig(rank=4, normalise=False)
+    made = mend.GradientNetwork(MATRIX, 1, config, torch.Generator().manual_seed(0))
+
+    _, _, change = update(made, golden["u"], golden["delta"], 0, is_training=True)
+
+    assert_close(change, golden["true_grad"])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        ([(768, 3072), (3072, 768)] * 3, 59_089_926),  # distilGPT-2
+        ([(768, 3072), (3072, 768)] * 4, 59_120_648),  # BART-base
+    ],
+)
+def test_the_paper_sizes_have_the_papers_parameter_counts(shapes: list[tuple[int, int]], expected: int) -> None:
+    config = mend.MendConfig(rank=1920)
+    sizes = sorted(set(shapes))
+    with torch.device("meta"):
+        networks = [
+            mend.GradientNetwork(_matrix(*size), shapes.count(size), config, torch.Generator()) for size in sizes
+        ]
+
+    found = sum(p.numel() for made in networks for p in made.parameters()) + len(shapes)
+
+    assert found == expected
+
+
+def _matrix(n_in: int, n_out: int) -> Matrix:
+    return Matrix(name="m", module="m", in_features=n_in, out_features=n_out, is_transposed=False, stack=0, block=0)

@@ -1,0 +1,370 @@
+"""One cell, from its model's folder to its tables, for every registered method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench import registry
+from bench.editing.editor import Editor
+from bench.records.cell import Cell
+from bench.records.schema import Phase
+from bench.records.status import Status
+from bench.running.task import Outcome, Progress, Task
+from bench.running.worker import Worker
+
+METHODS = [name for name, plugin in registry.plugins("methods").items() if not plugin.problem]
+CellMaker = Callable[..., list[Cell]]
+EditorFile = Callable[[str, str], Path]
+
+_RANDOM = """
+def edit(self, requests, *, memory, generator):
+    matrix = self.lm.matrices("default")[-1]
+    left = torch.randn(matrix.in_features, 2, generator=generator) * 0.3
+    right = torch.randn(2, matrix.out_features, generator=generator) * 0.3
+    return WeightEdit(changes={matrix.name: LowRank(left, right)})
+"""
+
+
+@pytest.fixture
+def run(toy: Path) -> Callable[..., Outcome]:
+    """Compute a cell in this process, with a worker of its own unless one is given."""
+
+    def compute(cell: Cell, *, worker: Worker | None = None, plugins: tuple[Path, ...] = (), **task: object) -> Outcome:
+        return (worker or Worker()).run(Task(cell=cell, plugins=(toy, *plugins), **task))  # type: ignore[arg-type]
+
+    return compute
+
+
+Run = Callable[..., Outcome]
+
+
+def answers(outcome: Outcome, phase: Phase | None = None) -> pd.DataFrame:
+    assert outcome.result.status == Status.DONE, outcome.result.failure
+    table = outcome.result.tables["answers"]
+    return table if phase is None else table[table["phase"] == phase].reset_index(drop=True)
+
+
+def costs(outcome: Outcome, phase: str, measure: str) -> pd.DataFrame:
+    table = outcome.result.tables["costs"]
+    return table[(table["phase"] == phase) & (table["measure"] == measure)].reset_index(drop=True)
+
+
+def metric(outcome: Outcome, name: str) -> float:
+    table = outcome.result.tables["summary"].set_index("metric")
+    return float(table.loc[name, "mean"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cell_of_every_method_is_whole_and_the_same_twice(method: str, cells: CellMaker, run: Run) -> None:
+    (cell,) = cells(methods=(method,))
+    (control,) = cells()
+    worker = Worker()
+    unedited = run(control, worker=worker)
+
+    fresh = run(cell, worker=worker)
+    again = run(cell)
+    cached = run(cell, fitted=fresh.fitted)
+
+    _check_phases(fresh, registry.load("methods", method))
+    pd.testing.assert_frame_equal(answers(fresh, Phase.ORIGINAL), answers(unedited, Phase.ORIGINAL), check_exact=True)
+    pd.testing.assert_frame_equal(answers(fresh), answers(again), check_exact=True)
+    pd.testing.assert_frame_equal(answers(fresh), answers(cached), check_exact=True)
+    if fresh.fitted is not None:
+        assert costs(cached, "fit", "seconds")["cached"].all()
+        for measure in ("seconds", "cpu_seconds", "peak_memory_bytes", "state_bytes"):
+            assert costs(cached, "fit", measure)["value"].tolist() == costs(fresh, "fit", measure)["value"].tolist()
+        assert cached.fitted is None
+
+
+def _check_phases(outcome: Outcome, cls: type[Editor[object]]) -> None:
+    table = answers(outcome)
+    probes = len(table[["edit_id", "probe_id"]].drop_duplicates())
+    counts = table["phase"].value_counts().to_dict()
+    assert counts.pop(Phase.ORIGINAL) == counts.pop(Phase.EDITED) == probes == 4 * 6
+    has_base_change = cls.base_change is not Editor.base_change
+    assert counts == ({Phase.BASE: probes} if has_base_change else {})
+
+
+def test_a_control_draws_nothing_down(cells: CellMaker, run: Run) -> None:
+    controls = [name for name in METHODS if registry.load("methods", name).is_control]
+    found = {
+        name: {m: metric(outcome, m) for m in ("drawdown", "drawdown_perplexity", "base_drawdown")}
+        for name, outcome in ((name, run(cells(methods=(name,))[0])) for name in controls)
+    }
+
+    assert found
+    assert [(name, m, value) for name, values in found.items() for m, value in values.items() if value != 0.0] == []
+
+
+def test_an_alternative_joins_the_row_of_its_probe(cells: CellMaker, run: Run) -> None:
+    table = answers(run(cells()[0]), Phase.EDITED).set_index(["edit_id", "probe_id"])
+
+    request = table.loc[("tiny/0400", "request/0")]
+    assert request["alternative_log_prob"] < 0
+    assert request["alternative_tokens"] > 0
+    assert pd.isna(table.loc[("tiny/0400", "locality/3"), "alternative_log_prob"])
+
+
+def test_the_edited_model_speaks_on_requests_and_rephrases_only(cells: CellMaker, run: Run) -> None:
+    table = answers(run(cells()[0]))
+
+    spoken = table[table["output"].notna()]
+    assert set(spoken["phase"]) == {Phase.EDITED}
+    assert set(spoken["kind"]) == {"request", "rephrase"}
+    assert len(spoken) == 4 * 3
+
+
+def test_every_cost_is_there(cells: CellMaker, run: Run) -> None:
+    outcome = run(cells(methods=("mend",), edits=5)[0])
+
+    for phase in ("load", "base", "fit", "edit", "evaluate"):
+        (total,) = costs(outcome, phase, "seconds").query("edit_id.isna()")["value"]
+        assert total > 0
+        (peak,) = costs(outcome, phase, "peak_memory_bytes")["value"]
+        assert peak >= 0
+    alone = costs(outcome, "edit", "seconds").query("edit_id.notna()")
+    assert len(alone) == len(set(alone["edit_id"])) == 5
+    assert len(costs(outcome, "edit", "edit_bytes")) == 5
+    (amortised,) = costs(outcome, "edit", "edit_seconds_amortised")["value"]
+    (total,) = costs(outcome, "edit", "seconds").query("edit_id.isna()")["value"]
+    assert amortised == pytest.approx(total / 5)
+
+
+def test_latency_is_taken_of_at_most_twenty_edits_alone(cells: CellMaker, run: Run) -> None:
+    outcome = run(cells(edits=25, sets=("toy.size=30",))[0])
+
+    assert costs(outcome, "edit", "seconds")["edit_id"].notna().sum() == 20
+    assert len(costs(outcome, "edit", "edit_bytes")) == 25
+
+
+@pytest.mark.parametrize("kind", ["causal", "seq2seq", "classifier"])
+def test_a_cell_scores_the_same_factored_and_written(
+    kind: str, cells: CellMaker, run: Run, editor_file: EditorFile
+) -> None:
+    path = editor_file("random", _RANDOM)
+    tables = []
+    for application in ("factored", "written"):
+        (cell,) = cells(methods=("random",), plugins=(path,), kind=kind, application=application)
+        tables.append(answers(run(cell, plugins=(path,)), Phase.EDITED))
+
+    factored, written = tables
+
+    assert factored["probe_id"].tolist() == written["probe_id"].tolist()
+    assert factored["log_prob"].tolist() == pytest.approx(written["log_prob"].tolist(), rel=1e-5)
+    assert factored["output"].tolist() == written["output"].tolist()
+    assert factored["log_prob"].tolist() != pytest.approx(
+        answers(run(cells(kind=kind)[0]), Phase.EDITED)["log_prob"].tolist(), rel=1e-3
+    )
+
+
+def test_random_choices_depend_on_seed_and_request_only(cells: CellMaker, run: Run, editor_file: EditorFile) -> None:
+    path = editor_file("random", _RANDOM)
+    small, seeded = cells(methods=("random",), plugins=(path,), seeds=2)
+    (large,) = cells(methods=("random",), plugins=(path,), edits=9)
+
+    few, other, many = (answers(run(c, plugins=(path,)), Phase.EDITED)["log_prob"] for c in (small, seeded, large))
+
+    assert few.tolist() == pytest.approx(many[: len(few)].tolist(), rel=1e-5)
+    assert few.tolist() != pytest.approx(other.tolist(), rel=1e-3)
+
+
+def test_cases_that_do_not_fit_are_left_out_and_noted(cells: CellMaker, run: Run) -> None:
+    outcome = run(cells(sets=("toy.long=2",))[0])
+
+    assert sorted(set(answers(outcome)["edit_id"])) == ["tiny/0402", "tiny/0403", "tiny/0404", "tiny/0405"]
+    assert len(outcome.result.notes) == 2
+    assert "'tiny/0400' was left out" in outcome.result.notes[0]
+
+
+def test_too_few_edits_fail_with_the_number_that_there_is(cells: CellMaker, run: Run) -> None:
+    result = run(cells(edits=20)[0]).result
+
+    assert result.status == Status.FAILED
+    assert result.failure is not None
+    assert result.failure.message.startswith("20 edits were asked for and the split has 12 that fit into")
+    assert "Traceback" in result.failure.traceback
+
+
+_BAD = {
+    "in_place": """
+        def edit(self, requests, *, memory, generator):
+            self.lm.model.get_parameter(self.lm.matrices("default")[0].name).data.add_(1)
+            return WeightEdit(changes={})
+    """,
+    "in_place_then_error": """
+        def edit(self, requests, *, memory, generator):
+            self.lm.model.get_parameter(self.lm.matrices("default")[0].name).data.add_(1)
+            raise EditError("the request can not be installed.")
+    """,
+    "hook_then_error": """
+        def edit(self, requests, *, memory, generator):
+            self.lm.model.register_forward_pre_hook(lambda *_: 1 / 0)
+            raise ValueError("no")
+    """,
+}
+
+
+@pytest.mark.parametrize("name", list(_BAD))
+def test_an_editor_that_damages_the_model_fails_and_the_next_cell_is_right(
+    name: str, cells: CellMaker, run: Run, editor_file: EditorFile
+) -> None:
+    path = editor_file(name, _BAD[name])
+    (bad,) = cells(methods=(name,), plugins=(path,))
+    (good,) = cells()
+    worker = Worker()
+
+    failed = run(bad, worker=worker, plugins=(path,)).result
+    after = run(good, worker=worker)
+
+    assert failed.status == Status.FAILED
+    assert failed.failure is not None
+    assert failed.failure.traceback
+    pd.testing.assert_frame_equal(answers(after), answers(run(good)), check_exact=True)
+
+
+def test_an_editor_that_changes_the_model_is_told_what_to_do(
+    cells: CellMaker, run: Run, editor_file: EditorFile
+) -> None:
+    path = editor_file("in_place", _BAD["in_place"])
+
+    failure = run(cells(methods=("in_place",), plugins=(path,))[0], plugins=(path,)).result.failure
+
+    assert failure is not None
+    assert failure.message == "'in_place' changed the model's own weights; an editor must return its change instead."
+
+
+@pytest.mark.parametrize(
+    ("methods", "status", "phase", "message"),
+    [
+        (
+            """
+            def edit(self, requests, *, memory, generator):
+                name = self.lm.matrices("default")[0].name
+                delta = torch.full_like(self.lm.model.get_parameter(name), float("nan"))
+                return WeightEdit(changes={name: Dense(delta)})
+            """,
+            Status.NAN,
+            "edit",
+            "the edit of request 'tiny/0400' holds NaN or infinity.",
+        ),
+        (
+            """
+            def edit(self, requests, *, memory, generator):
+                path = self.lm.matrices("default")[-1].name.rpartition(".")[0]
+                return ModuleEdit(patches={path: lambda output, _, rows: output * float("nan")})
+            """,
+            Status.NAN,
+            "evaluate",
+            "edit 'tiny/0400', probe 'request/0': the log-probability is NaN.",
+        ),
+        (
+            """
+            def edit(self, requests, *, memory, generator): return WeightEdit(changes={})
+            def edit_each(self, groups, *, generators): return [WeightEdit(changes={})]
+            """,
+            Status.FAILED,
+            "edit",
+            "the editor gave 1 edits for 4 groups of requests.",
+        ),
+        (
+            """
+            @classmethod
+            def prepare(cls, lm, config, data): raise KeyError("x")
+            def edit(self, requests, *, memory, generator): ...
+            """,
+            Status.FAILED,
+            "fit",
+            "KeyError: 'x'",
+        ),
+        (
+            "def edit(self, requests, *, memory, generator): raise EditError('no subject in the prompt.')",
+            Status.FAILED,
+            "edit",
+            "no subject in the prompt.",
+        ),
+        (
+            "def edit(self, requests, *, memory, generator): raise MemoryError",
+            Status.OOM,
+            "edit",
+            "MemoryError",
+        ),
+        (
+            "def edit(self, requests, *, memory, generator): raise SystemExit(3)",
+            Status.FAILED,
+            "edit",
+            "SystemExit: 3",
+        ),
+        (
+            "def edit(self, requests, *, memory, generator): return None",
+            Status.FAILED,
+            "edit",
+            "the editor gave a NoneType where an Edit is expected.",
+        ),
+    ],
+    ids=["nan edit", "nan answer", "wrong number", "prepare", "edit", "memory", "exit", "no edit"],
+)
+def test_what_goes_wrong_becomes_the_status_of_the_cell(
+    methods: str, status: Status, phase: str, message: str, cells: CellMaker, run: Run, editor_file: EditorFile
+) -> None:
+    path = editor_file("bad", methods)
+
+    result = run(cells(methods=("bad",), plugins=(path,))[0], plugins=(path,)).result
+
+    assert result.failure is not None
+    assert (result.status, result.failure.phase, result.failure.message) == (status, phase, message)
+    assert len(result.tables["answers"]) == 0
+
+
+def test_a_failed_cell_keeps_what_it_cost_until_then(cells: CellMaker, run: Run, editor_file: EditorFile) -> None:
+    path = editor_file("bad", "def edit(self, requests, *, memory, generator): raise EditError('no.')")
+
+    outcome = run(cells(methods=("bad",), plugins=(path,))[0], plugins=(path,))
+
+    assert set(outcome.result.tables["costs"]["phase"]) == {"load", "base", "fit"}
+
+
+def test_a_model_that_an_editor_can_not_edit_is_skipped_with_its_reason(
+    cells: CellMaker, run: Run, editor_file: EditorFile
+) -> None:
+    path = editor_file(
+        "choosy",
+        """
+        @classmethod
+        def unsupported(cls, architecture, config, *, at_once): return "it needs gated blocks"
+        def edit(self, requests, *, memory, generator): ...
+        """,
+    )
+
+    result = run(cells(methods=("choosy",), plugins=(path,))[0], plugins=(path,)).result
+
+    assert (result.status, result.reason) == (Status.SKIPPED, "it needs gated blocks")
+
+
+def test_a_model_that_changed_on_disk_is_refused(cells: CellMaker, run: Run) -> None:
+    from dataclasses import replace
+
+    (cell,) = cells()
+
+    failure = run(replace(cell, model_digest="another")).result.failure
+
+    assert failure is not None
+    assert failure.phase == "load"
+    assert "changed on disk while the run was going on" in failure.message
+
+
+def test_progress_names_each_phase_in_order(cells: CellMaker, run: Run) -> None:
+    said: list[Progress] = []
+    (cell,) = cells(methods=("mend",))
+
+    run(cell, worker=Worker(said.append))
+
+    assert list(dict.fromkeys(p.phase for p in said)) == ["load", "base", "fit", "edit", "evaluate"]
+    fit = [p for p in said if p.phase == "fit" and p.done]
+    assert (fit[-1].done, fit[-1].total) == (4, 4)
+    assert fit[-1].loss is not None
+    assert (said[-1].done, said[-1].total) == (4, 4)
