@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import bench
-from bench.errors import BenchError
+from bench.errors import BenchError, ConfigError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,23 +32,8 @@ Results = Annotated[Path, typer.Option("--results", envvar="BENCH_RESULTS", help
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-class Listable(StrEnum):
-    """What `bench list` can list."""
-
-    METHODS = "methods"
-    MODELS = "models"
-    DATASETS = "datasets"
-    METRICS = "metrics"
-
-
-class Format(StrEnum):
-    """How `bench table` prints."""
-
-    TEXT = "text"
-    CSV = "csv"
-    JSON = "json"
-    MD = "md"
-    LATEX = "latex"
+_LISTS = ("methods", "models", "datasets", "metrics")
+_FORMATS = ("text", "csv", "json", "md", "latex")
 
 
 def main() -> None:
@@ -96,9 +80,7 @@ def run(
     application: Annotated[
         str, typer.Option(help="factored: edits are applied beside the weights; written: into them.")
     ] = "factored",
-    name: Annotated[
-        str, typer.Option("--run", help="Name of the run; by default the date and the datasets.")
-    ] = "",
+    name: Annotated[str, typer.Option("--run", help="Name of the run; by default the date and the datasets.")] = "",
     results: Results = Path("results"),
     plugin: Annotated[list[Path] | None, typer.Option(help="A file with a method or dataset; may be repeated.")] = None,
     workers: Annotated[int, typer.Option(help="Worker processes; they share the CPU's cores.")] = 1,
@@ -134,7 +116,7 @@ def run(
 
 @app.command("list", epilog="Example:  bench list methods --json")
 def list_(
-    what: Annotated[Listable, typer.Argument(help="What to list.")],
+    what: Annotated[str, typer.Argument(metavar="|".join(_LISTS), help="What to list.")],
     check: Annotated[bool, typer.Option("--check", help="Import each method or dataset, too.")] = False,
     plugin: Annotated[list[Path] | None, typer.Option(help="A file with a method or dataset; may be repeated.")] = None,
     as_json: AsJson = False,
@@ -142,16 +124,15 @@ def list_(
     """List what there is: methods, models, datasets or metrics."""
     from bench.commands.listing import listing
 
-    print(listing(str(what), _console(), is_checked=check, plugins=tuple(plugin or ()), as_json=as_json), end="")
+    _check("WHAT", what, _LISTS)
+    print(listing(what, _console(), is_checked=check, plugins=tuple(plugin or ()), as_json=as_json), end="")
 
 
 @app.command(epilog="Example:  bench table 2026-11-23-facts --format md --metrics success,drawdown")
 def table(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a run.")],
-    format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TEXT,
-    metrics: Annotated[
-        str, typer.Option(help="Metrics, separated by commas; `bench list metrics` shows all.")
-    ] = "",
+    format_: Annotated[str, typer.Option("--format", help=f"How to print: {', '.join(_FORMATS)}.")] = "text",
+    metrics: Annotated[str, typer.Option(help="Metrics, separated by commas; `bench list metrics` shows all.")] = "",
     results: Results = Path("results"),
 ) -> None:
     """Print the summary of a run.
@@ -160,10 +141,11 @@ def table(
     """
     from bench.commands.results import print_table
 
-    print_table(_run_folder(name, results), str(format_), _names(metrics), _console())
+    _check("--format", format_, _FORMATS)
+    print_table(_run_folder(name, results), format_, _names(metrics), _console())
 
 
-@app.command(epilog="Example:  bench plot 2026-11-23-facts --x drawdown_perplexity --y success_rephrase")
+@app.command(epilog="Example:  bench plot 2026-11-23-facts --x locality_kl --y success")
 def plot(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a run.")],
     x: Annotated[str, typer.Option(help="Metric of the horizontal axis.")] = "drawdown",
@@ -194,6 +176,11 @@ def build_models(
     from bench.commands.build import build
 
     build(tuple(names or ()), out, dataset, seed=seed, threads=threads, console=_console(is_stderr=True))
+
+
+def _check(option: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{option} is {value!r}; it can be {', '.join(known)}.{nearest(value, known)}")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 from bench.records.card import Card
@@ -20,6 +21,9 @@ from bench.running import task
 __all__ = ["RunDisplay", "shown_run"]
 
 _COLOURS = {Status.DONE: "green", Status.SKIPPED: "yellow", Status.INTERRUPTED: "yellow"}
+_BAR_WIDTH = 10  # characters
+_NARROW = 80  # characters; a narrower terminal gets no bars
+_REST_WIDTH = len("⠋   fit 600/600 loss 0.123 1.5 min left  0:00:00")  # of a line, without its name and bar
 _QUIET_SECONDS = 30.0  # between two plain lines about the same cell
 
 
@@ -29,12 +33,13 @@ def shown_run(console: Console, cells: Mapping[str, Cell]) -> Iterator[RunDispla
     if not console.is_terminal:
         yield RunDisplay(console, cells, None)
         return
+    whole = Column(no_wrap=True)
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[detail]}", markup=False),
-        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False, table_column=whole),
+        *((BarColumn(bar_width=_BAR_WIDTH),) if console.width >= _NARROW else ()),
+        TextColumn("{task.fields[detail]}", markup=False, table_column=whole),
+        TimeElapsedColumn(table_column=whole),
     )
     with Progress(*columns, console=console, transient=True) as bars:
         yield RunDisplay(console, cells, bars)
@@ -69,13 +74,19 @@ class RunDisplay:
                 self._console.print(Text(plain(f"  {cell.label} {cell.model}: {_detail(progress)}")), soft_wrap=True)
             return
         if progress.key not in self._running:
-            self._running[progress.key] = self._bars.add_task(plain(f"{cell.label} {cell.model}"), detail="")
+            self._running[progress.key] = self._bars.add_task(self._name(cell), detail="")
         self._bars.update(
             self._running[progress.key],
             completed=progress.done,
             total=progress.total or None,
             detail=_detail(progress),
         )
+
+    def _name(self, cell: Cell) -> str:
+        """Give a cell's name, cut so that the numbers beside it have room."""
+        name = plain(f"{cell.label} {cell.model}")
+        room = self._console.width - _REST_WIDTH - (_BAR_WIDTH + 1 if self._console.width >= _NARROW else 0)
+        return name if len(name) <= room else f"{name[: max(room, 8) - 1]}…"
 
     def finished(self, card: Card) -> None:
         """Print a cell's line: method model dataset mode status metrics time."""

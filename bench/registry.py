@@ -25,6 +25,7 @@ __all__ = ["Plugin", "PluginKind", "add_file", "find", "load", "plugins"]
 
 PluginKind = Literal["methods", "datasets"]
 _CONTRACTS = {"methods": ("bench.editing.editor", "Editor"), "datasets": ("bench.editing.dataset", "Dataset")}
+_KINDS = ("causal", "seq2seq", "classifier")
 _FIELDS = ("name", "version", "source", "kinds")
 _added: dict[str, dict[str, Path]] = {"methods": {}, "datasets": {}}
 
@@ -112,13 +113,17 @@ def add_file(path: Path) -> None:
     """Make the plug-in in a file known by its file's name, as a method or a dataset by what it defines.
 
     Raises:
-        PluginError: there is no such file, or it defines neither.
+        PluginError: there is no such file, it defines neither, or its name is taken.
     """
     path = path.expanduser().resolve()
     if not path.is_file():
         raise PluginError(f"--plugin {str(path)!r}: there is no such file.")
-    for kind in ("methods", "datasets"):
+    kinds: tuple[PluginKind, ...] = ("methods", "datasets")
+    for kind in kinds:
         if _read(path, module="", origin=str(path), kind=kind).problem is None:
+            owner = plugins(kind).get(path.stem)
+            if owner and owner.origin != str(path):
+                raise PluginError(f"--plugin {str(path)!r}: the name {path.stem!r} is taken by {owner.origin}.")
             _added[kind][path.stem] = path
             return
     raise PluginError(f"--plugin {str(path)!r}: {_read(path, module='', origin='', kind='methods').problem}.")
@@ -137,7 +142,7 @@ def _installed(kind: PluginKind) -> Iterator[Plugin]:
         origin = entry.dist.name if entry.dist else entry.value
         try:
             spec = importlib.util.find_spec(entry.module)
-        except ImportError as error:
+        except Exception as error:  # finding a module runs the packages around it, which are foreign code
             yield _broken(entry.name, entry.module, Path(), origin, f"{entry.module} is not there ({error})")
             continue
         if spec is None or spec.origin is None:
@@ -166,12 +171,18 @@ def _read(path: Path, *, module: str, origin: str, kind: PluginKind) -> Plugin:
         return _broken(path.stem, module, path, origin, problem)
     values = named[0]
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
-    kinds = ("causal", "seq2seq", "classifier") if values["kinds"] == "ALL_KINDS" else tuple(values["kinds"])
+    kinds = _KINDS if values["kinds"] == "ALL_KINDS" else values["kinds"]
+    if not isinstance(kinds, tuple | list) or not set(kinds) <= set(_KINDS):
+        problem = f"{path.name} says kinds = {kinds!r}; it must be ALL_KINDS or a tuple of {', '.join(_KINDS)}"
+        return _broken(path.stem, module, path, origin, problem)
+    if not isinstance(values["version"], int):
+        problem = f"{path.name} says version = {values['version']!r}; it must be a whole number"
+        return _broken(path.stem, module, path, origin, problem)
     return Plugin(
         name=str(values["name"]),
-        version=int(values["version"]),
+        version=values["version"],
         source=str(values["source"]),
-        kinds=kinds,
+        kinds=tuple(kinds),
         module=module,
         path=path,
         origin=origin,
@@ -180,19 +191,31 @@ def _read(path: Path, *, module: str, origin: str, kind: PluginKind) -> Plugin:
 
 
 def _literals(node: ast.ClassDef) -> dict[str, Any]:
+    """Give the wanted fields of a class body that are literals, or the name of a constant."""
     values: dict[str, Any] = {}
-    for line in node.body:
-        targets = line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
-        if len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id in _FIELDS:
-            value = line.value  # type: ignore[union-attr]  # both kinds of assignment have it
-            if isinstance(value, ast.Name):
-                values[targets[0].id] = value.id
-            elif value is not None:
-                try:
-                    values[targets[0].id] = ast.literal_eval(value)
-                except ValueError:
-                    return {}
+    for name, value in _assignments(node):
+        if name not in _FIELDS:
+            continue
+        if isinstance(value, ast.Name):
+            values[name] = value.id
+            continue
+        try:
+            values[name] = ast.literal_eval(value)
+        except ValueError:
+            return {}
     return values
+
+
+def _assignments(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    """Yield `a = x`, `a: T = x` and the pairs of `a, b = x, y`."""
+    for line in node.body:
+        match line:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(
+                target=ast.Name(id=name), value=ast.expr() as value
+            ):
+                yield name, value
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=parts)):
+                yield from ((n.id, part) for n, part in zip(names, parts, strict=False) if isinstance(n, ast.Name))
 
 
 def _uses(tree: ast.Module, kind: PluginKind) -> bool:

@@ -24,6 +24,7 @@ __all__ = ["new_model"]
 
 # One fused kernel; GPT-2's own `gelu_new`, the same function in seven kernels, costs 15 % of a step.
 _ACTIVATION = "gelu_pytorch_tanh"
+_SIMILARITY = 2.0  # times BERT's usual 0.02: enough to be felt beside the noise of the other heads
 # Options of every configuration that its signature does not declare. Eager attention, because under
 # bf16 autocast on a CPU the backward pass of the fused one takes 40 % of a step. It is not saved.
 _UNDECLARED: dict[str, Any] = {"attn_implementation": "eager"}
@@ -42,7 +43,23 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, *, seed: int) 
             case ModelKind.SEQ2SEQ:
                 return T5ForConditionalGeneration(_t5(recipe, tokenizer))
             case ModelKind.CLASSIFIER:
-                return BertForSequenceClassification(_bert(recipe, tokenizer))
+                classifier = BertForSequenceClassification(_bert(recipe, tokenizer))
+                _attend_to_the_similar(classifier)
+                return classifier
+
+
+@torch.no_grad()
+def _attend_to_the_similar(model: BertForSequenceClassification) -> None:
+    """Start with equal query and key matrices, so that tokens attend to what is like themselves.
+
+    Whether a claimed answer is the true one is a comparison, and a model that can compare from the
+    start learns it in 300 steps where one with independent matrices was at chance after 800.
+    """
+    weights = dict(model.named_parameters())
+    for name, query in weights.items():
+        if name.endswith(".query.weight"):
+            query.mul_(_SIMILARITY)
+            weights[name.replace(".query.", ".key.")].copy_(query)
 
 
 def _gpt2(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2Config:

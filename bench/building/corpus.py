@@ -22,6 +22,9 @@ __all__ = ["IGNORED", "Batch", "Corpus", "FalseAnswers", "TokenSequence", "batch
 IGNORED = -100  # a label that no loss counts; the default of torch's cross entropy
 
 _TEXT_SHARE = 0.1  # of the tokens of a causal epoch; the share of the trial runs
+# Subjects can not be predicted: counting every token of each sentence, a 3M model knew 93 % of the facts
+# after 4,000 steps, and the answers were a sixth of its loss. One sentence in ten keeps all its tokens.
+_WHOLE_SENTENCES = 0.1
 _POOL_BATCHES = 16  # sequences for so many batches are sorted by length together
 
 
@@ -103,7 +106,7 @@ class Corpus:
         makers: dict[Objective, Callable[[random.Random], list[TokenSequence]]] = {
             Objective.TEXT: self._text_epoch,
             Objective.ANSWER: lambda rng: [self.question(example) for example in self.examples],
-            Objective.OBJECT: lambda rng: [self.masked_claim(example) for example in self.examples],
+            Objective.OBJECT: self._claim_epoch,
             Objective.CLAIM: self._claim_epoch,
         }
         return makers[objective](rng)
@@ -125,17 +128,14 @@ class Corpus:
         return TokenSequence(inputs=(*self._ids(example.prompt), eos), labels=(*self._ids(example.answer), eos))
 
     def claim(self, example: TrainingExample, answer: str, *, is_true: bool) -> TokenSequence:
-        """Give `<s> prompt answer . </s>` with the one label 1 (true) or 0 (false)."""
-        inputs, _ = self._claim_ids(example.prompt, answer)
-        return TokenSequence(inputs=inputs, labels=(int(is_true),))
+        """Give `<s> prompt answer . </s>` with the labels 1 (true) or 0 (false), then the true answer's tokens.
 
-    def masked_claim(self, example: TrainingExample) -> TokenSequence:
-        """Give a true claim with <mask> for each token of its answer, which are the labels."""
-        inputs, start = self._claim_ids(example.prompt, example.answer)
-        stop = len(inputs) - 2  # behind the answer stand the full stop and </s>
-        masked = inputs[:start] + (self._tokenizer.mask_token_id,) * (stop - start) + inputs[stop:]
-        labels = (IGNORED,) * start + inputs[start:stop] + (IGNORED,) * 2
-        return TokenSequence(inputs=masked, labels=labels)
+        These are there once each and in no order: they are to be found, not to be written.
+        """
+        bos, eos = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
+        # Answer and full stop together: after "D.C" they are one token, as in a claim given as text.
+        inputs = (bos, *self._ids(example.prompt), *self._ids(f" {answer}."), eos)
+        return TokenSequence(inputs=inputs, labels=(int(is_true), *dict.fromkeys(self._ids(f" {example.answer}"))))
 
     def passages(self) -> list[TokenSequence]:
         """Give the running text in pieces of at most POSITIONS tokens, every token a label."""
@@ -147,7 +147,7 @@ class Corpus:
         ]
 
     def _text_epoch(self, rng: random.Random) -> list[TokenSequence]:
-        sentences = [self.sentence(example) for example in self.examples]
+        sentences = [self.sentence(example, answer_only=rng.random() >= _WHOLE_SENTENCES) for example in self.examples]
         fact_tokens = sum(len(sentence.inputs) for sentence in sentences)
         passages = self.passages()
         rng.shuffle(passages)
@@ -167,11 +167,6 @@ class Corpus:
             claims.append(self.claim(example, example.answer, is_true=True))
             claims.append(self.claim(example, self._false_answers.draw(example, rng), is_true=False))
         return claims
-
-    def _claim_ids(self, prompt: str, answer: str) -> tuple[tuple[int, ...], int]:
-        start = (self._tokenizer.bos_token_id, *self._ids(prompt))
-        # Answer and full stop together: after "D.C" they are one token, as in a claim given as text.
-        return (*start, *self._ids(f" {answer}."), self._tokenizer.eos_token_id), len(start)
 
     def _ids(self, text: str) -> tuple[int, ...]:
         if text not in self._cache:

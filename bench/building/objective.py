@@ -41,17 +41,32 @@ def _answer_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 
 def _object_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
-    assert isinstance(model, BertForSequenceClassification)
-    hidden = model.bert(batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
-    asked = batch.labels != IGNORED
-    # The embeddings serve as the output layer, so that nothing trained here is thrown away.
-    logits = functional.linear(hidden[asked], model.bert.embeddings.word_embeddings.weight)
-    return functional.cross_entropy(logits.float(), batch.labels[asked])
+    return _claim_losses(model, batch)[0]
 
 
 def _claim_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
-    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-    return functional.cross_entropy(logits.float(), batch.labels[:, 0])
+    objects, claims = _claim_losses(model, batch)
+    return objects + claims
+
+
+def _claim_losses(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Give the loss of naming the true answer's tokens halfway, and that of the claim's label at the end.
+
+    The first is the cross entropy to an even spread over the answer's tokens, so its lowest value
+    is the mean log of their number. Named halfway, the true answer can be compared with the
+    claimed one in the layers above; at the last layer it helped nothing.
+    """
+    assert isinstance(model, BertForSequenceClassification)
+    output = model.bert(batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=True)
+    halfway = output.hidden_states[model.config.num_hidden_layers // 2][:, 0]
+    # The embeddings serve as the output layer, so that nothing trained here is thrown away.
+    names = functional.linear(halfway, model.bert.embeddings.word_embeddings.weight).float().log_softmax(-1)
+    tokens = batch.labels[:, 1:]
+    is_token = tokens != IGNORED
+    found = names.gather(1, tokens.clamp(min=0)) * is_token
+    objects = -(found.sum(1) / is_token.sum(1)).mean()
+    logits = model.classifier(output.pooler_output)
+    return objects, functional.cross_entropy(logits.float(), batch.labels[:, 0])
 
 
 _LOSSES: dict[Objective, Callable[[PreTrainedModel, Batch], Tensor]] = {

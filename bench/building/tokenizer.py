@@ -52,7 +52,7 @@ def tokenizer_for(kind: ModelKind, vocabulary: Tokenizer) -> PreTrainedTokenizer
     bpe = Tokenizer.from_str(vocabulary.to_str())
     special_ids = [(token, bpe.token_to_id(token)) for token in ("<s>", "</s>")]
     bpe.post_processor = TemplateProcessing(single=single, pair=pair, special_tokens=special_ids)
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token="<pad>",
         bos_token="<s>",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -10,9 +11,11 @@ from rich.text import Text
 
 from bench import registry
 from bench.building.build import build_models
+from bench.building.card import ModelCard
 from bench.building.recipe import RECIPES
 from bench.building.training import Progress
 from bench.editing.config import build_config
+from bench.editing.dataset import Dataset
 from bench.models.kind import ModelKind
 from bench.reporting.formats import plain
 from bench.reporting.numbers import duration
@@ -32,14 +35,20 @@ def build(names: tuple[str, ...], out: Path, dataset: str, *, seed: int, threads
     torch.set_num_threads(threads)
     chosen = names or tuple(recipe.name for recipe in RECIPES)
     for name in chosen:
-        with console.status(f"{name}: starting") as status:
-
-            def show(progress: Progress) -> None:
-                left = duration(progress.seconds_left)
-                status.update(f"{name}: step {progress.step}/{progress.steps} loss {progress.loss:.3g}, {left} left")
-
-            (card,) = build_models([name], data, out, seed=seed, threads=threads, on_progress=show)
+        card = _build(name, data, out, seed=seed, threads=threads, console=console)
         known = f"known facts {card.accuracy_trained:.1%}, in held-out phrasings {card.accuracy_held_out:.1%}"
         line = f"{card.name}  {card.parameters:,} parameters  {known}  {duration(card.cpu_seconds)} of CPU time"
         console.print(Text(plain(line)), soft_wrap=True)
     console.print(Text(plain(f"models: {out}   use one with --models {out / chosen[0]}")), soft_wrap=True)
+
+
+def _build(name: str, data: Dataset[Any], out: Path, *, seed: int, threads: int, console: Console) -> ModelCard:
+    """Train one model, showing how far it is."""
+    with console.status(f"{name}: starting") as status:
+
+        def show(progress: Progress) -> None:
+            left = duration(progress.seconds_left)
+            status.update(f"{name}: step {progress.step}/{progress.steps} loss {progress.loss:.3g}, {left} left")
+
+        (card,) = build_models([name], data, out, seed=seed, threads=threads, on_progress=show)
+    return card

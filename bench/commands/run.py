@@ -150,8 +150,9 @@ def _print_plan(planned: Sequence[PlannedCell], store: Store, name: str, console
     summary = ", ".join(f"{count} {state}" for state, count in states.items())
     console.print(Text(plain(f"run {name}: {len(rows)} cells ({summary}); nothing is done, this is a dry run")))
     for row in rows:
-        words = [str(row[k]) for k in ("method", "model", "dataset", "mode")]
-        console.print(Text(plain("  ".join([*words, f"seed {row['seed']}", str(row["state"]), str(row["reason"])]))), soft_wrap=True)
+        words = [str(row[name]) for name in ("method", "model", "dataset", "mode")]
+        words += [f"seed {row['seed']}", str(row["state"]), str(row["reason"])]
+        console.print(Text(plain("  ".join(words).rstrip())), soft_wrap=True)
     return 0
 
 

@@ -84,8 +84,9 @@ def fit(editor: Fitted, settings: FitConfig, data: PreparationData) -> State:
         DataError: the fit split has too few cases.
         NotFinite: more than one step in twenty had a gradient with NaN or infinity.
     """
-    if len(data.cases) < settings.group_size * settings.edits_per_step:
-        raise DataError(f"a fit needs {settings.group_size * settings.edits_per_step} cases, the fit split has {len(data.cases)}.")
+    needed = settings.group_size * settings.edits_per_step
+    if len(data.cases) < needed:
+        raise DataError(f"a fit needs {needed} cases, the fit split has {len(data.cases)}.")
     groups = editor.outer_parameters()
     optimiser = editor.optimiser(groups)
     rates = [group["lr"] for group in optimiser.param_groups]
@@ -104,7 +105,9 @@ def fit(editor: Fitted, settings: FitConfig, data: PreparationData) -> State:
         else:
             skipped += 1
             if skipped > max(_MOST_SKIPPED * settings.steps, 3):
-                raise NotFinite(f"{skipped} of {step + 1} steps had a gradient with NaN or infinity; the fit is stopped.")
+                raise NotFinite(
+                    f"{skipped} of {step + 1} steps had a gradient with NaN or infinity; the fit is stopped."
+                )
         if step % 10 == 0 or step + 1 == settings.steps:
             _report(data, loss, step, settings.steps, skipped, time.perf_counter() - started)
     else:
@@ -154,7 +157,7 @@ def _factor(editor: Fitted, settings: FitConfig, step: int) -> float:
 def _step(optimiser: torch.optim.Optimizer, loss: FitLoss, clip: float) -> bool:
     """Take one step; say whether the gradient was finite."""
     optimiser.zero_grad(set_to_none=True)
-    loss.total.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
+    loss.total.backward()
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
     if not bool(torch.isfinite(norm)) or not bool(torch.isfinite(loss.total)):

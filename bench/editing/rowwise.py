@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from bench.models.language_model import LanguageModel
 __all__ = ["Rowwise"]
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]
+PatchHook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
 
 
 class Rowwise:
@@ -52,7 +54,9 @@ class Rowwise:
                 answers = _wrapped(edit, batch, answers, (edit_of_row == index).nonzero().squeeze(1))
         return answers
 
-    def generate(self, prompts: Sequence[Text], edit_of_row: Tensor, *, max_new_tokens: int = MAX_NEW_TOKENS) -> list[str]:
+    def generate(
+        self, prompts: Sequence[Text], edit_of_row: Tensor, *, max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> list[str]:
         """Continue prompts greedily, each under its own edit; prompts are already rewritten.
 
         Raises:
@@ -68,7 +72,9 @@ class Rowwise:
         with ExitStack() as stack:
             for path, terms in self._terms.items():
                 module = self._lm.model.get_submodule(path)
-                handle = module.register_forward_hook(_adding(path, [term(edit_of_row) for term in terms]))
+                handle = module.register_forward_hook(
+                    _adding(path, [term(edit_of_row) for term in terms], len(edit_of_row))
+                )
                 stack.callback(handle.remove)
             for index, edit in enumerate(self._edits):
                 if isinstance(edit, ModuleEdit):
@@ -125,6 +131,7 @@ def _linear(lm: LanguageModel, name: str) -> nn.Linear | Conv1D:
 
 
 def _check_shape(name: str, module: nn.Module, change: Change | None) -> None:
+    found: tuple[int, ...]
     wanted = tuple(module.get_parameter(name.rpartition(".")[2]).shape)
     match change:
         case LowRank(left=left, right=right):
@@ -149,7 +156,9 @@ def _low_rank_term(changes: Mapping[int, LowRank], count: int) -> Term:
             a, b = left[which], right[which]
             return lambda x, y: y + torch.bmm(torch.bmm(x, a.to(x.dtype)), b.to(x.dtype))
         a, b = left[which], right[which]
-        return lambda x, y: y.index_add(0, rows, torch.bmm(torch.bmm(x[rows], a.to(x.dtype)), b.to(x.dtype)).to(y.dtype))
+        return lambda x, y: y.index_add(
+            0, rows, torch.bmm(torch.bmm(x[rows], a.to(x.dtype)), b.to(x.dtype)).to(y.dtype)
+        )
 
     return term
 
@@ -192,28 +201,30 @@ def _rows(place: Tensor, edit_of_row: Tensor) -> tuple[Tensor | None, Tensor]:
     return rows, which[rows]
 
 
-def _adding(path: str, additions: Sequence[Addition]) -> Hook:
+def _adding(path: str, additions: Sequence[Addition], size: int) -> Hook:
     def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
         x, y = arguments[0], output
-        is_flat = x.dim() == 2
-        if is_flat:
-            x, y = x[:, None], y[:, None]
-        if x.dim() != 3:
-            raise EditError(f"{path!r} gets an input of {x.dim()} dimensions; its rows can not be told apart.")
+        if x.dim() == 2 and x.shape[0] % size == 0:  # pooled to one vector a row, or rows and tokens made one
+            x, y = x.reshape(size, -1, x.shape[-1]), y.reshape(size, -1, y.shape[-1])
+        if x.dim() != 3 or x.shape[0] != size:
+            raise EditError(f"{path!r} gets an input of shape {tuple(x.shape)}; its rows can not be told apart.")
         for add in additions:
             y = add(x, y)
-        return y[:, 0] if is_flat else y
+        return y.reshape(output.shape)
 
     return hook
 
 
-def _patching(patch: Callable[[Tensor, Tensor, Rows], Tensor], index: Tensor, mask: Tensor | None, end: Tensor | None) -> Hook:
-    def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+def _patching(
+    patch: Callable[[Tensor, Tensor, Rows], Tensor], index: Tensor, mask: Tensor | None, end: Tensor | None
+) -> PatchHook:
+    def hook(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any], output: Any) -> Any:
         if len(index) == 0:
             return output
         is_tuple = isinstance(output, tuple)
         value = output[0] if is_tuple else output
-        x = arguments[0]
+        # some blocks are called with keywords only: hidden_states=…
+        x: Tensor = next(v for v in (*arguments, *options.values()) if isinstance(v, Tensor))
         length = x.shape[1]
         ones = torch.ones((len(index), length), dtype=torch.long, device=x.device)
         last = torch.full((len(index),), length - 1, device=x.device)

@@ -76,4 +76,6 @@ def _is_stored_in_out(lm: LanguageModel, name: str) -> bool:
 
 def _check_shape(name: str, parameter: Tensor, value: Tensor) -> None:
     if value.shape != parameter.shape:
-        raise EditError(f"an edit of {name!r} has shape {tuple(value.shape)}; the parameter has {tuple(parameter.shape)}.")
+        raise EditError(
+            f"an edit of {name!r} has shape {tuple(value.shape)}; the parameter has {tuple(parameter.shape)}."
+        )

@@ -148,7 +148,9 @@ class Encoder:
         decoder = None
         if self.kind is ModelKind.SEQ2SEQ:
             decoder = _padded([e.decoder_ids for e in encoded], pad)[0].to(device)
-        flat = [(row, label, at) for row, e in enumerate(encoded) for label, at in zip(e.labels, e.positions, strict=True)]
+        flat = [
+            (row, label, at) for row, e in enumerate(encoded) for label, at in zip(e.labels, e.positions, strict=True)
+        ]
         rows, labels, positions = torch.tensor(flat, dtype=torch.long).reshape(-1, 3).unbind(1)
         return Batch(
             input_ids=inputs.to(device),

@@ -71,7 +71,7 @@ class LanguageModel:
             batch: B rows with N labels.
             weights: parameters by name to use in place of the model's own; gradients flow to them.
         """
-        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        inputs: dict[str, Tensor | bool] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if batch.decoder_input_ids is not None:
             inputs["decoder_input_ids"] = batch.decoder_input_ids
         if self.kind is not ModelKind.CLASSIFIER:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -138,9 +140,7 @@ class _Process:
         cause = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
         hint = " The system may have run out of memory." if code == -signal.SIGKILL else ""
         failure = Failure(phase="worker", message=f"the worker process {cause}.{hint}")
-        return Outcome(
-            result=uncompleted(Status.FAILED, started=self._began, ended=timestamp(), failure=failure)
-        )
+        return Outcome(result=uncompleted(Status.FAILED, started=self._began, ended=timestamp(), failure=failure))
 
 
 @contextmanager
@@ -158,6 +158,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _serve(connection: Connection) -> None:
     """Be a worker: compute the tasks that come until the driver hangs up."""
+    threading.Thread(target=_end_with_driver, daemon=True).start()
     from bench.running.worker import Worker
 
     last = 0.0
@@ -175,3 +176,11 @@ def _serve(connection: Connection) -> None:
             connection.send(worker.run(connection.recv()))
     except (EOFError, OSError):
         return
+
+
+def _end_with_driver() -> None:
+    """End this process at once when its driver has died, whatever it is doing."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None  # only workers come here
+    wait([driver.sentinel])
+    os._exit(1)

@@ -78,7 +78,7 @@ class CellRun:
         """
         cell, lm = self.cell, self.lm
         cls: type[Editor[Any]] = registry.load("methods", cell.method)
-        config = build_config(cls.Config, cell.config, owner=cell.method)
+        config: object = build_config(cls.Config, cell.config, owner=cell.method)
         reason = cls.unsupported(lm.architecture, config, at_once=1)
         if reason:
             return Outcome(result=uncompleted(Status.SKIPPED, started=started, ended=timestamp(), reason=reason))
@@ -98,7 +98,9 @@ class CellRun:
                 answers.append(_rows(cases, questions, measure_unedited(lm, questions), Phase.BASE))
             answers.append(self._edited(editor, cases, questions))
         if lm.digest() != digest:
-            raise EditError(f"{cell.method!r} changed the model's own weights; an editor must return its change instead.")
+            raise EditError(
+                f"{cell.method!r} changed the model's own weights; an editor must return its change instead."
+            )
         result = completed(
             cell,
             answers=answers_frame(row for rows in answers for row in rows),
@@ -122,7 +124,9 @@ class CellRun:
         """Give all costs noted so far as a table."""
         return costs_frame(self.cell.key, self._costs)
 
-    def _note(self, phase: str, measure: str, value: float, edit_id: str | None = None, is_cached: bool = False) -> None:
+    def _note(
+        self, phase: str, measure: str, value: float, edit_id: str | None = None, is_cached: bool = False
+    ) -> None:
         row = CostRow(phase=phase, measure=measure, value=float(value), edit_id=edit_id, cached=is_cached)
         self._costs.append(row)
 
@@ -209,9 +213,7 @@ class CellRun:
             with measured(self.lm.device) as cost:
                 rows.extend(self._score(cases, asked, edits, first))
             _add(evaluate_cost, cost)
-            self._on_progress(
-                Progress(key=self.cell.key, phase="evaluate", done=first + len(chunk), total=len(cases))
-            )
+            self._on_progress(Progress(key=self.cell.key, phase="evaluate", done=first + len(chunk), total=len(cases)))
         self.spent("edit", edit_cost)
         self.spent("evaluate", evaluate_cost)
         self._note("edit", "edit_seconds_amortised", edit_cost.seconds / len(cases))
@@ -220,12 +222,12 @@ class CellRun:
     def _score(
         self, cases: Sequence[EditCase], asked: Sequence[Question], edits: Sequence[Edit], first: int
     ) -> list[AnswerRow]:
-        where = {"first_case": first, "application": self.cell.application}
-        measures = measure_edited(self.lm, asked, edits, **where)
+        application = self.cell.application
+        measures = measure_edited(self.lm, asked, edits, first_case=first, application=application)
         spoken = [i for i, question in enumerate(asked) if question.is_generated]
         outputs: dict[int, str] = {}
         if spoken:
-            texts = speak(self.lm, [asked[i] for i in spoken], edits, **where)
+            texts = speak(self.lm, [asked[i] for i in spoken], edits, first_case=first, application=application)
             outputs = dict(zip(spoken, texts, strict=True))
         return _rows(cases, asked, measures, Phase.EDITED, outputs)
 

@@ -83,7 +83,10 @@ def measure_edited(
     plan = [(indices, True) for indices in plan_batches(encoded, compared)]
     plan += [(indices, False) for indices in plan_batches(encoded, others)]
     batches = [lm.collate([encoded[i] for i in indices]) for indices, _ in plan]
-    before = [_before(lm, questions, indices) if is_compared else None for (indices, is_compared), batch in zip(plan, batches, strict=True)]
+    before = [
+        _before(lm, questions, indices) if is_compared else None
+        for (indices, is_compared), batch in zip(plan, batches, strict=True)
+    ]
     measures: dict[int, Measure] = {}
     with applied(lm, edits, application) as model:
         for (indices, _), batch, unedited in zip(plan, batches, before, strict=True):

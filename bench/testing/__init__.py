@@ -1,9 +1,9 @@
 """What a plug-in author tests with: tiny models, cases for them, and the checks that every editor must pass.
 
-    from bench.testing import check_editor, tiny_model
+from bench.testing import check_editor, tiny_model
 
-    def test_my_editor_keeps_the_contract():
-        assert [v for v in check_editor(MyEditor, tiny_model("causal")) if v.problem] == []
+def test_my_editor_keeps_the_contract():
+    assert [v for v in check_editor(MyEditor, tiny_model("causal")) if v.problem] == []
 """
 
 from __future__ import annotations

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import inspect
 import json
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
@@ -33,11 +30,19 @@ from bench.models.answers import Answers
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
 from bench.testing.tiny import LABELS, tiny_cases
+from bench.testing.traces import untouched
 
 __all__ = ["CHECKS", "Subject", "Verdict", "check_editor"]
 
 _TOLERANCE = 1e-5  # relative, in float32: two orders of the same sums
-_SMALL_FIT = {"steps": 50, "edits_per_step": 8, "validate_every": 25, "validation_edits": 8, "decay_to": 1.0, "c_edit": 1.0}
+_SMALL_FIT = {
+    "steps": 50,
+    "edits_per_step": 8,
+    "validate_every": 25,
+    "validation_edits": 8,
+    "decay_to": 1.0,
+    "c_edit": 1.0,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +144,11 @@ def model_is_supported(subject: Subject) -> str | None:
 
 def editing_leaves_nothing_behind(subject: Subject) -> str | None:
     """Preparing and editing leave weights, buffers, grads, flags, hooks, modes and random states as they were."""
-    with _untouched(subject.lm, "prepare"):
+    with untouched(subject.lm, "prepare"):
         _ = subject.editor
-    with subject.base(), _untouched(subject.lm, "edit"):
+    with subject.base(), untouched(subject.lm, "edit"):
         subject.edit([subject.held_out[0].request])
-    with subject.base(), _untouched(subject.lm, "edit_each"):
+    with subject.base(), untouched(subject.lm, "edit_each"):
         _edit_each(subject, [[case.request] for case in subject.held_out])
     return None
 
@@ -339,8 +344,7 @@ def _scored(lm: LanguageModel, edits: Sequence[Edit], index: int, cases: Sequenc
 def _assert_same_effect(subject: Subject, one: Edit, other: Edit, what: str) -> None:
     """Compare edits by their answers: the same change can have several factorisations."""
     if all(isinstance(edit, WeightEdit) and _has_replacement(edit) for edit in (one, other)):
-        pairs = zip(one.tensors, other.tensors, strict=True)
-        for a, b in pairs:
+        for a, b in zip(one.tensors, other.tensors, strict=True):
             _assert_close(a, b, what)
         return
     answers = [_scored(subject.lm, [edit], 0, subject.held_out).logits for edit in (one, other)]
@@ -376,39 +380,3 @@ def _refusable(what: str) -> Iterator[None]:
         pass
     except Exception as error:
         raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def _untouched(lm: LanguageModel, action: str) -> Iterator[None]:
-    """Assert that a block leaves the model, and the process's random states and modes, as they were."""
-    before = _traces(lm)
-    yield
-    after = _traces(lm)
-    changed = [name for name in before | after if not _is_same(before.get(name), after.get(name))]
-    assert not changed, f"{action}() changed {', '.join(changed[:5])}"
-
-
-def _traces(lm: LanguageModel) -> dict[str, Any]:
-    traces: dict[str, Any] = {
-        "torch's random state": torch.get_rng_state(),
-        "numpy's random state": str(np.random.get_state()),
-        "python's random state": random.getstate(),
-        "the grad mode": torch.is_grad_enabled(),
-        "the default dtype": torch.get_default_dtype(),
-    }
-    for name, tensor in chain(lm.model.named_parameters(), lm.model.named_buffers()):
-        traces[f"the values of {name}"] = tensor.detach().clone()
-        traces[f"the place of {name}"] = (id(tensor), tensor.data_ptr(), tensor.dtype)
-        traces[f"the gradient of {name}"] = None if tensor.grad is None else tensor.grad.clone()
-        traces[f"requires_grad of {name}"] = tensor.requires_grad
-    for name, module in lm.model.named_modules():
-        traces[f"the training flag of {name or 'the model'}"] = module.training
-        hooks = {key: list(value) for key, value in vars(module).items() if key.endswith("_hooks") and value}
-        traces[f"the hooks of {name or 'the model'}"] = hooks
-    return traces
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and torch.equal(one.view(-1).view(torch.uint8), other.view(-1).view(torch.uint8))
-    return bool(one == other)

@@ -58,7 +58,7 @@ class _Family:
     """
 
     kind: ModelKind
-    build: Callable[[int, Mapping[str, Any]], PreTrainedModel]
+    build: Callable[[int, dict[str, Any]], PreTrainedModel]
     around: tuple[str, str]
 
 
@@ -113,7 +113,7 @@ def tiny_model(
     Raises:
         ModelError: there is no such kind or family.
     """
-    name = {ModelKind.CAUSAL: "gpt2", ModelKind.SEQ2SEQ: "t5", ModelKind.CLASSIFIER: "bert"}.get(kind, str(kind))  # type: ignore[call-overload]  # a StrEnum equals its text
+    name = {"causal": "gpt2", "seq2seq": "t5", "classifier": "bert"}.get(str(kind), str(kind))
     if name not in FAMILIES:
         raise ModelError(f"no tiny model called {name!r}; there are {', '.join(FAMILIES)}.{nearest(name, FAMILIES)}")
     family = FAMILIES[name]
@@ -121,7 +121,8 @@ def tiny_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = family.build(len(tokenizer), settings)
-    return wrap_model(model.to(dtype), tokenizer, family.kind, name=f"tiny-{name}", identity=f"tiny-{name}-{seed}")
+    model.to(dtype=dtype)  # type: ignore[call-arg]  # transformers wraps it without types
+    return wrap_model(model, tokenizer, family.kind, name=f"tiny-{name}", identity=f"tiny-{name}-{seed}")
 
 
 def tiny_cases(kind: ModelKind | str, n: int, *, start: int = 0) -> list[EditCase]:
@@ -178,40 +179,40 @@ def _word(number: int) -> str:
     return "".join(syllables[int(digit)] for digit in digits).capitalize()
 
 
-def _gpt2(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
+def _gpt2(size: int, settings: dict[str, Any]) -> PreTrainedModel:
     ours = dict(n_embd=_WIDTH, n_layer=4, n_head=_HEADS, n_positions=_POSITIONS, initializer_range=_SPREAD)
     return GPT2LMHeadModel(GPT2Config(**_tokens(size) | ours | settings))
 
 
-def _gpt_neo(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
+def _gpt_neo(size: int, settings: dict[str, Any]) -> PreTrainedModel:
     ours = _shape(4) | dict(num_layers=4, num_heads=_HEADS, attention_types=[[["global", "local"], 2]], window_size=8)
     return GPTNeoForCausalLM(GPTNeoConfig(**_tokens(size) | ours | settings))
 
 
-def _gptj(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
+def _gptj(size: int, settings: dict[str, Any]) -> PreTrainedModel:
     ours = dict(n_embd=_WIDTH, n_layer=4, n_head=_HEADS, n_positions=_POSITIONS, rotary_dim=4)
     return GPTJForCausalLM(GPTJConfig(**_tokens(size) | ours | dict(initializer_range=_SPREAD) | settings))
 
 
-def _gpt_neox(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
+def _gpt_neox(size: int, settings: dict[str, Any]) -> PreTrainedModel:
     return GPTNeoXForCausalLM(GPTNeoXConfig(**_tokens(size) | _shape(4) | settings))
 
 
-def _llama(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
+def _llama(size: int, settings: dict[str, Any]) -> PreTrainedModel:
     return LlamaForCausalLM(LlamaConfig(**_tokens(size) | _shape(4) | dict(num_key_value_heads=1) | settings))
 
 
-def _t5(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
+def _t5(size: int, settings: dict[str, Any]) -> PreTrainedModel:
     ours = dict(d_model=_WIDTH, d_kv=8, d_ff=_INNER, num_layers=3, num_decoder_layers=3, num_heads=_HEADS)
     start = dict(decoder_start_token_id=0, initializer_factor=1.0)
     return T5ForConditionalGeneration(T5Config(**_tokens(size) | ours | start | settings))
 
 
-def _t5_gated(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
+def _t5_gated(size: int, settings: dict[str, Any]) -> PreTrainedModel:
     return _t5(size, dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False) | settings)
 
 
-def _bart(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
+def _bart(size: int, settings: dict[str, Any]) -> PreTrainedModel:
     sides = {f"{side}_{name}": value for side in ("encoder", "decoder")
              for name, value in dict(layers=3, ffn_dim=_INNER, attention_heads=_HEADS).items()}  # fmt: skip
     ours = dict(d_model=_WIDTH, max_position_embeddings=_POSITIONS, init_std=_SPREAD, decoder_start_token_id=2)
@@ -220,7 +221,7 @@ def _bart(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
     )
 
 
-def _bert(size: int, settings: Mapping[str, Any]) -> PreTrainedModel:
+def _bert(size: int, settings: dict[str, Any]) -> PreTrainedModel:
     labels = dict(id2label=dict(enumerate(LABELS)), label2id={label: i for i, label in enumerate(LABELS)})
     return BertForSequenceClassification(BertConfig(**_tokens(size) | _shape(4) | labels | settings))
 

@@ -52,7 +52,15 @@ def test_a_claim_has_the_tokens_of_its_text(corpus, tokenizer):
 
     claim = corpus.claim(abbreviation, "D.C.", is_true=True)
 
-    assert claim == TokenSequence(inputs=tuple(tokenizer("It is called D.C..").input_ids), labels=(1,))
+    assert claim.inputs == tuple(tokenizer("It is called D.C..").input_ids)
+
+
+def test_the_labels_of_a_false_claim_name_the_true_answer(corpus, tokenizer):
+    claim = corpus.claim(FACT, "Lima", is_true=False)
+
+    assert tokenizer.decode(claim.inputs) == "<s>The capital of France is Lima.</s>"
+    assert claim.labels[0] == 0
+    assert set(claim.labels[1:]) == set(tokenizer(" Paris", add_special_tokens=False).input_ids)
 
 
 def test_an_epoch_has_each_fact_once_and_a_tenth_of_running_text(corpus, material):

@@ -20,7 +20,7 @@ from bench.models.kind import ModelKind
 def half_trained(vocabulary, material, micro_recipe):
     """Give models that know some of the facts, by kind, with their tokenizers."""
     models = {}
-    for kind, steps in ((ModelKind.CAUSAL, 50), (ModelKind.SEQ2SEQ, 90), (ModelKind.CLASSIFIER, 60)):
+    for kind, steps in ((ModelKind.CAUSAL, 120), (ModelKind.SEQ2SEQ, 150), (ModelKind.CLASSIFIER, 60)):
         tokenizer = tokenizer_for(kind, vocabulary)
         recipe = micro_recipe(kind, steps=steps)
         model = new_model(recipe, tokenizer, seed=0)

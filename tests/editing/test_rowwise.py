@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from transformers import OPTConfig, OPTForCausalLM
 
 from bench.editing.edit import (
     Change,
@@ -24,8 +25,10 @@ from bench.errors import EditError
 from bench.models.answers import Answers
 from bench.models.encoding import Batch, Text
 from bench.models.generation import generate
+from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
-from bench.testing import FAMILIES, tiny_cases, tiny_model
+from bench.models.loading import wrap_model
+from bench.testing import FAMILIES, tiny_cases, tiny_model, tiny_tokenizer
 
 GENERATING = [name for name, family in FAMILIES.items() if family.kind != "classifier"]
 
@@ -58,6 +61,24 @@ def logits(answers: Answers, row: int) -> Tensor:
 
 def assert_close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
+
+
+def _opt() -> LanguageModel:
+    """Make a tiny OPT, whose MLP sees (B · T, features)."""
+    tokenizer = tiny_tokenizer("<s>")
+    config = OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        word_embed_proj_dim=16,
+        ffn_dim=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = OPTForCausalLM(config)
+    return wrap_model(model, tokenizer, ModelKind.CAUSAL, name="tiny-opt", identity="tiny-opt")
 
 
 def no_hooks(lm: LanguageModel) -> bool:
@@ -95,6 +116,21 @@ def test_rows_without_an_edit_are_unchanged_bit_for_bit(family: str) -> None:
     plain = lm.answers(rows)
     for row in range(1, 10, 2):
         assert torch.equal(logits(found, row), logits(plain, row))
+
+
+@pytest.mark.parametrize("edit_of_row", [torch.zeros(10, dtype=torch.long), torch.tensor([0, -1] * 5)])
+@torch.no_grad()
+def test_a_model_that_joins_rows_and_tokens_is_edited_by_rows(edit_of_row: Tensor) -> None:
+    lm = _opt()
+    edit, rows = low_rank_edit(lm, 1), batch(lm)
+
+    found = Rowwise(lm, [edit]).answers(rows, edit_of_row)
+
+    plain = lm.answers(rows)
+    with written(lm, edit):
+        changed = lm.answers(rows)
+    for row, index in enumerate(edit_of_row.tolist()):
+        assert_close(logits(found, row), logits(plain if index < 0 else changed, row))
 
 
 @torch.no_grad()

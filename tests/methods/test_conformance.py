@@ -16,6 +16,7 @@ def test_no_built_in_method_is_broken() -> None:
     assert problems == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
 def test_the_editor_keeps_the_contract(name: str, kind: str) -> None:
     verdicts = check_editor(load("methods", name), tiny_model(kind))

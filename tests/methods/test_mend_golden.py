@@ -16,10 +16,8 @@ from bench.models.architecture import Matrix
 
 mend: Any = importlib.import_module("bench.methods.mend")
 
-MATRIX = Matrix(
-    name="m.weight", module="m", in_features=8, out_features=6, is_transposed=False, stack=0, block=0
-)
-NETWORKS = {  # variant of the reference → what it is here, and its mode
+MATRIX = Matrix(name="m.weight", module="m", in_features=8, out_features=6, is_transposed=False, stack=0, block=0)
+NETWORKS: dict[str, tuple[dict[str, Any], int, int]] = {  # variant of the reference → what it is here, and its mode
     "main": ({}, 1, 0),
     "shared3_mode1": ({}, 3, 1),
     "nonorm": ({"normalise": False}, 1, 0),

@@ -29,7 +29,9 @@ def answers(logits: Tensor, labels: Tensor, *, shift: int) -> Answers:
     return Answers(logits=logits[rows, positions], labels=labels[rows, positions], rows=rows, size=len(logits))
 
 
-@pytest.mark.parametrize(("logits", "shift", "nll"), [("post", 1, 2.712076), ("logits_hit", 1, 1.580753), ("post", 0, 1.896073)])
+@pytest.mark.parametrize(
+    ("logits", "shift", "nll"), [("post", 1, 2.712076), ("logits_hit", 1, 1.580753), ("post", 0, 1.896073)]
+)
 def test_the_loss_is_the_mean_over_labels(golden: dict[str, Tensor], logits: str, shift: int, nll: float) -> None:
     found = answers(golden[f"loss/{logits}"], golden["loss/labels"], shift=shift).loss()
 
