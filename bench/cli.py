@@ -83,7 +83,10 @@ def run(
     name: Annotated[str, typer.Option("--run", help="Name of the run; by default the date and the datasets.")] = "",
     results: Results = Path("results"),
     plugin: Annotated[list[Path] | None, typer.Option(help="A file with a method or dataset; may be repeated.")] = None,
-    workers: Annotated[int, typer.Option(help="Worker processes; they share the CPU's cores.")] = 1,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    threads: Annotated[
+        int, typer.Option(help="CPU threads of each worker, part of a cell's identity; 0: all cores.")
+    ] = 0,
     in_process: Annotated[bool, typer.Option("--in-process", help="No worker processes, for debugging.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute cells that failed again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -106,6 +109,7 @@ def run(
         results=results,
         plugins=tuple(plugin or ()),
         workers=workers,
+        threads=threads,
         is_in_process=in_process,
         retries_failed=retry_failed,
         is_dry=dry_run,

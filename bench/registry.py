@@ -210,8 +210,9 @@ def _assignments(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
     """Yield `a = x`, `a: T = x` and the pairs of `a, b = x, y`."""
     for line in node.body:
         match line:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(
-                target=ast.Name(id=name), value=ast.expr() as value
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
             ):
                 yield name, value
             case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=parts)):

@@ -84,14 +84,14 @@ class EditableNetwork(LearnedEditor[EditableConfig]):
         ]
 
     def loss(self, batch: FitBatch, *, is_training: bool) -> FitLoss:
-        edits = self._edits(batch.groups, weights=self.weights, second_order=is_training and not self.config.first_order)
+        edits = self._edits(
+            batch.groups, weights=self.weights, second_order=is_training and not self.config.first_order
+        )
         original = locality_answers(self.lm, batch)
         current = self.lm.answers(self.lm.batch([(p.prompt, p.answer) for _, p in batch.locality]), self.weights)
         base = original.mean_rows(divergence(original.logits, current.logits)).mean()
         before = replace(current, logits=current.logits.detach())
-        loss = edit_objective(
-            self.lm, edits, batch, c_edit=self.config.c_edit, weights=self.weights, before=before
-        )
+        loss = edit_objective(self.lm, edits, batch, c_edit=self.config.c_edit, weights=self.weights, before=before)
         parts = {"base_loss": float(base.detach())}
         return replace(loss, total=loss.total + self.config.c_base * base, parts=parts)
 
@@ -110,13 +110,13 @@ class EditableNetwork(LearnedEditor[EditableConfig]):
         self, groups: Sequence[Sequence[EditRequest]], *, generators: Sequence[torch.Generator]
     ) -> list[Edit]:
         with torch.no_grad():
-            return self._edits(groups, weights=None, second_order=False)
+            return list(self._edits(groups, weights=None, second_order=False))
 
     def _edits(
         self, groups: Sequence[Sequence[EditRequest]], *, weights: Mapping[str, Tensor] | None, second_order: bool
-    ) -> list[Edit]:
+    ) -> list[WeightEdit]:
         """Take gradient steps from the given weights, or from the model's own, which hold the base change."""
-        edits: list[Edit] = []
+        edits: list[WeightEdit] = []
         for _ in range(self.config.inner_steps):
             factors = edit_gradients(
                 self.lm, groups, self.matrices, under=edits or None, weights=weights, create_graph=second_order
@@ -127,17 +127,17 @@ class EditableNetwork(LearnedEditor[EditableConfig]):
                 pairs = zip(f.split(-self.alpha[index] * f.inputs), f.split(f.grads), strict=True)
                 for change, (left, right) in zip(changes, pairs, strict=True):
                     change[matrix.name] = LowRank(left.T, right)
-            edits = [_joined(old, new) for old, new in zip(edits or [None] * len(groups), changes, strict=True)]
+            before = edits or [WeightEdit(changes={}) for _ in groups]
+            edits = [_joined(old, new) for old, new in zip(before, changes, strict=True)]
         return edits
 
 
-def _joined(old: Edit | None, step: Mapping[str, LowRank]) -> WeightEdit:
+def _joined(old: WeightEdit, step: Mapping[str, LowRank]) -> WeightEdit:
     """Add one more step to an edit: the ranks add up."""
-    if not isinstance(old, WeightEdit):
-        return WeightEdit(changes=step)
     joined = {}
     for name, new in step.items():
-        kept = old.changes[name]
-        assert isinstance(kept, LowRank)
-        joined[name] = LowRank(torch.cat([kept.left, new.left], dim=1), torch.cat([kept.right, new.right]))
+        kept = old.changes.get(name)
+        if isinstance(kept, LowRank):
+            new = LowRank(torch.cat([kept.left, new.left], dim=1), torch.cat([kept.right, new.right]))
+        joined[name] = new
     return WeightEdit(changes=joined)

@@ -96,7 +96,9 @@ class FineTune(Editor[FineTuneConfig]):
             self._step(change, moment, {name: grad[keep] for name, grad in grads.items()}, active)
         return [WeightEdit(changes={name: Dense(change[name][g]) for name in names}) for g in range(len(groups))]
 
-    def _step(self, change: dict[str, Tensor], moment: dict[str, Tensor], grads: dict[str, Tensor], active: list[int]) -> None:
+    def _step(
+        self, change: dict[str, Tensor], moment: dict[str, Tensor], grads: dict[str, Tensor], active: list[int]
+    ) -> None:
         """Take one step of RMSprop (torch's defaults) for the active groups, each clipped by its own norm."""
         norm = torch.stack([grad.square().sum((1, 2)) for grad in grads.values()]).sum(0).sqrt()
         scale = (self.config.clip / (norm + 1e-6)).clamp(max=1.0)[:, None, None]
@@ -111,7 +113,9 @@ class FineTune(Editor[FineTuneConfig]):
     ) -> tuple[Tensor, Tensor]:
         """Give the sum of the groups' losses, and for each whether all its targets are answered."""
         owner = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=self.lm.device)
-        edits = [WeightEdit(changes={name: Dense(value[g]) for name, value in leaves.items()}) for g in range(len(groups))]
+        edits = [
+            WeightEdit(changes={name: Dense(value[g]) for name, value in leaves.items()}) for g in range(len(groups))
+        ]
         rowwise = Rowwise(self.lm, edits)
         answers = rowwise.answers(self.lm.batch([(r.prompt, r.target) for group in groups for r in group]), owner)
         of_label = owner[answers.rows]

@@ -62,7 +62,8 @@ class ConditionEncoder(nn.Module):
         """Encode (B, T) ids with (B,) lengths into (B, condition)."""
         packed = pack_padded_sequence(self.embedding(ids), lengths.cpu(), batch_first=True, enforce_sorted=False)
         _, (last, _) = self.lstm(packed)
-        return self.project(last.transpose(0, 1).flatten(1)).tanh()
+        condition: Tensor = self.project(last.transpose(0, 1).flatten(1)).tanh()
+        return condition
 
 
 class Head(nn.Module):
@@ -121,9 +122,8 @@ class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
     @classmethod
     def initial_state(cls, lm: LanguageModel, config: KnowledgeEditorConfig, generator: torch.Generator) -> State:
         networks = _networks(lm, lm.matrices(config.layers), config, seed=generator.initial_seed())
-        table = lm.model.get_input_embeddings().weight
-        networks["encoder"].embedding.weight.data.copy_(table.float())
-        return State(tensors=dict(networks.state_dict()))
+        tensors = {name: value.detach().clone() for name, value in networks.state_dict().items()}
+        return State(tensors={**tensors, "encoder.embedding.weight": lm.input_embeddings.detach().float().clone()})
 
     def outer_parameters(self) -> list[dict[str, Any]]:
         return [{"params": list(self.networks.parameters()), "lr": self.config.lr}]
@@ -170,7 +170,11 @@ class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
     def _condition(self, requests: Sequence[EditRequest]) -> tuple[Tensor, Tensor]:
         """Give the ids (B, T) of "prediction >> target || prompt" and their lengths (B,)."""
         unknown = [r for r in requests if r.old_target is None]
-        said = dict(zip([r.id for r in unknown], generate(self.lm, [r.prompt for r in unknown]), strict=True)) if unknown else {}
+        said = (
+            dict(zip([r.id for r in unknown], generate(self.lm, [r.prompt for r in unknown]), strict=True))
+            if unknown
+            else {}
+        )
         texts = [
             f"{self._text(said.get(r.id, r.old_target))} >> {self._text(r.target)} || {self._text(r.prompt)}"
             for r in requests
@@ -189,7 +193,7 @@ class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
 def _networks(
     lm: LanguageModel, matrices: Sequence[Matrix], config: KnowledgeEditorConfig, *, seed: int = 0
 ) -> nn.ModuleDict:
-    vocabulary, width = lm.model.get_input_embeddings().weight.shape
+    vocabulary, width = lm.input_embeddings.shape
     # torch's modules draw their initial values from the global generator; it is put back as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -54,6 +54,10 @@ class Statistics(nn.Module):
         width: features of a row.
     """
 
+    count: Tensor
+    mean: Tensor
+    squares: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
@@ -74,8 +78,13 @@ class Statistics(nn.Module):
         self.count.copy_(total)
 
     def normalise(self, rows: Tensor, floor: float) -> Tensor:
-        """Centre (N, width) rows and divide them by the unbiased standard deviation + 1e-7."""
-        std = (self.squares / (self.count - 1).clamp(min=1)).sqrt()
+        """Centre (N, width) rows and divide them by the unbiased standard deviation + 1e-7.
+
+        Before two rows have been seen there is no deviation, and rows stay as they are.
+        """
+        if int(self.count) < 2:
+            return rows
+        std = (self.squares / (self.count - 1)).sqrt()
         if floor > 0:
             std = std.clamp(min=floor * float(std.mean()))
         return (rows - self.mean) / (std + 1e-7)
@@ -208,7 +217,9 @@ class Mend(LearnedEditor[MendConfig]):
         factors = edit_gradients(self.lm, groups, self.matrices, reduction=self.config.reduction)
         changes: list[dict[str, LowRank]] = [{} for _ in groups]
         for index, matrix in enumerate(self.matrices):
-            for change, low_rank in zip(changes, self._transform(index, factors[matrix.name], is_training), strict=True):
+            for change, low_rank in zip(
+                changes, self._transform(index, factors[matrix.name], is_training), strict=True
+            ):
                 change[matrix.name] = low_rank
         return [WeightEdit(changes=change) for change in changes]
 
@@ -217,9 +228,7 @@ class Mend(LearnedEditor[MendConfig]):
         network = self.networks[key]
         inputs, grads = network(factors.inputs, factors.grads, mode, is_training=is_training)
         inputs = -self.alpha[index] * inputs
-        return [
-            LowRank(left.T, right) for left, right in zip(factors.split(inputs), factors.split(grads), strict=True)
-        ]
+        return [LowRank(left.T, right) for left, right in zip(factors.split(inputs), factors.split(grads), strict=True)]
 
 
 def _place(matrices: Sequence[Matrix], index: int, is_shared: bool) -> tuple[str, int]:

@@ -51,6 +51,7 @@ class RunOptions:
     results: Path = Path("results")
     plugins: tuple[Path, ...] = ()
     workers: int = 1
+    threads: int = 0
     is_in_process: bool = False
     retries_failed: bool = False
     is_dry: bool = False
@@ -67,6 +68,8 @@ def execute(options: RunOptions) -> int:
         BenchError: the sweep can not be run at all; nothing has been written.
     """
     console = Console(stderr=options.is_json, highlight=False)
+    if options.threads < 0:
+        raise ConfigError(f"--threads is {options.threads}; it must be at least 1, or 0 for all cores.")
     if options.workers < 1:
         raise ConfigError(f"--workers is {options.workers}; it must be at least 1.")
     sweep = _sweep(options)
@@ -101,7 +104,7 @@ def _sweep(options: RunOptions) -> Sweep:
         device=_device(options.device),
         dtype=options.dtype,
         application=options.application,
-        threads=max(1, len(os.sched_getaffinity(0)) // options.workers),
+        threads=options.threads or len(os.sched_getaffinity(0)),
         plugins=options.plugins,
     )
 
@@ -192,7 +195,18 @@ def _given(options: RunOptions) -> list[str]:
     """Give the words of a command line that asks for the same cells; defaults are left out."""
     usual = RunOptions(methods=())
     words = []
-    for field in ("methods", "models", "datasets", "edits", "device", "dtype", "application", "name", "workers"):
+    for field in (
+        "methods",
+        "models",
+        "datasets",
+        "edits",
+        "device",
+        "dtype",
+        "application",
+        "name",
+        "workers",
+        "threads",
+    ):
         value = getattr(options, field)
         if value != getattr(usual, field):
             option = "--run" if field == "name" else f"--{field}"

@@ -59,9 +59,7 @@ class Dataset(ABC, Generic[ConfigT]):
     def __init__(self, config: ConfigT, kind: ModelKind) -> None:
         """Prepare the dataset for models of one kind; raises DataError if a file is wrong."""
         if kind not in self.kinds:
-            raise DataError(
-                f"dataset {self.name!r} has no cases for a {kind} model, only for {', '.join(self.kinds)}."
-            )
+            raise DataError(f"dataset {self.name!r} has no cases for a {kind} model, only for {', '.join(self.kinds)}.")
         self.config = config
         self.kind = kind
 

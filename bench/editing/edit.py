@@ -1,10 +1,10 @@
 """What an editor returns: a change that the harness applies, in one of four kinds.
 
-    Edit
-    ├── WeightEdit    changes parameters: low-rank, dense, or replaced
-    ├── ModuleEdit    patches the output of modules (GRACE, WISE)
-    ├── ForwardEdit   wraps the scoring of a batch (SERAC, a cache)
-    └── PromptEdit    rewrites the prompt (in-context editing)
+Edit
+├── WeightEdit    changes parameters: low-rank, dense, or replaced
+├── ModuleEdit    patches the output of modules (GRACE, WISE)
+├── ForwardEdit   wraps the scoring of a batch (SERAC, a cache)
+└── PromptEdit    rewrites the prompt (in-context editing)
 """
 
 from __future__ import annotations

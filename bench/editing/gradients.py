@@ -46,7 +46,8 @@ class TokenFactors:
 
     def split(self, values: Tensor) -> tuple[Tensor, ...]:
         """Cut (N, …) values into one tensor a group."""
-        return values.split(self.counts)
+        parts: tuple[Tensor, ...] = values.split(list(self.counts))
+        return parts
 
 
 def edit_gradients(
@@ -100,7 +101,9 @@ def _loss(answers: Answers, owner: Tensor, groups: int, reduction: Reduction) ->
     if reduction == "per_edit_mean_sum":
         return answers.row_loss().sum()
     of_label = owner[answers.rows]
-    labels = torch.zeros(groups, device=owner.device).index_add(0, of_label, torch.ones_like(of_label, dtype=torch.float32))
+    labels = torch.zeros(groups, device=owner.device).index_add(
+        0, of_label, torch.ones_like(of_label, dtype=torch.float32)
+    )
     return -(answers.log_probs() / labels[of_label]).sum()
 
 

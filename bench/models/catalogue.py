@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.errors import ModelError, nearest
+from bench.errors import ModelError
 from bench.models.kind import ModelKind
 
 __all__ = ["EMBEDDED_FOLDER", "ModelEntry", "embedded_models", "find_model"]
@@ -62,8 +62,6 @@ def find_model(name: str) -> ModelEntry:
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return _read_folder(name, folder)
-    if close := nearest(name, [path.parent.name for path in EMBEDDED_FOLDER.glob("*/card.json")]):
-        raise ModelError(f"no model called {name!r}.{close} `bench list models` shows those that need no network.")
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name:
         raise ModelError(f"model {name!r}: there is no such folder. `bench list models` shows the embedded ones.")
     return ModelEntry(name=name, kind=None, folder=None, identity="", card={})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
+from transformers import GenerationMixin
 
 from bench.errors import DataError
 from bench.models.encoding import Text
@@ -39,7 +41,7 @@ def generate(lm: LanguageModel, prompts: Sequence[Text], *, max_new_tokens: int 
     _check_room(lm, ids, max_new_tokens)
     pad = next((i for i in (lm.tokenizer.pad_token_id, lm.tokenizer.eos_token_id) if isinstance(i, int)), 0)
     input_ids, mask = _padded(ids, pad, is_left=lm.kind is ModelKind.CAUSAL, device=lm.device)
-    output = lm.model.generate(
+    output = cast(GenerationMixin, lm.model).generate(
         input_ids=input_ids,
         attention_mask=mask,
         do_sample=False,

@@ -52,6 +52,11 @@ class LanguageModel:
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
 
+    @property
+    def input_embeddings(self) -> Tensor:
+        """The table of input embeddings, (vocabulary, width)."""
+        return self.model.get_input_embeddings().get_parameter("weight")
+
     def batch(self, pairs: Sequence[tuple[Text, Text]]) -> Batch:
         """Encode (prompt, answer) pairs into one batch on the model's device.
 

@@ -21,9 +21,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from bench.errors import ModelError
+from bench.errors import ModelError, nearest
 from bench.models.architecture import find_architecture
-from bench.models.catalogue import ModelEntry, find_model
+from bench.models.catalogue import ModelEntry, embedded_models, find_model
 from bench.models.encoding import Encoder
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
@@ -100,7 +100,7 @@ def wrap_model(
         tokenizer=tokenizer,
         kind=kind,
         max_length=_max_length(config, kind),
-        label_ids=dict(config.label2id) if kind is ModelKind.CLASSIFIER else {},
+        label_ids={str(k): int(v) for k, v in (config.label2id or {}).items()} if kind is ModelKind.CLASSIFIER else {},
         decoder_start=start,
     )
     return LanguageModel(
@@ -131,6 +131,6 @@ def _reason(entry: ModelEntry, error: Exception) -> str:
     if entry.folder is not None:
         return f"model {entry.name!r} can not be read from {Path(entry.folder)}: {first}"
     return (
-        f"model {entry.name!r} is neither embedded nor a folder, and the hub gave nothing ({first[:150]}). "
-        "`bench list models` shows what needs no network."
+        f"model {entry.name!r} is neither embedded nor a folder, and the hub gave nothing ({first[:150]})."
+        f"{nearest(entry.name, embedded_models())} `bench list models` shows what needs no network."
     )
