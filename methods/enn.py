@@ -138,6 +138,7 @@ def _joined(old: WeightEdit, step: Mapping[str, LowRank]) -> WeightEdit:
     for name, new in step.items():
         kept = old.changes.get(name)
         if isinstance(kept, LowRank):
-            new = LowRank(torch.cat([kept.left, new.left], dim=1), torch.cat([kept.right, new.right]))
-        joined[name] = new
+            joined[name] = LowRank(torch.cat([kept.left, new.left], dim=1), torch.cat([kept.right, new.right]))
+        else:
+            joined[name] = new
     return WeightEdit(changes=joined)

@@ -34,7 +34,7 @@ class FineTuneConfig:
     """The values of the MEND paper are the preset `paper`."""
 
     layers: str = "default"  # matrices to edit
-    lr: float = 1e-3  # RMSprop; paper: 1e-6 for small models, 5e-6 for GPT-Neo and GPT-J, 1e-4 for T5
+    lr: float = 1e-4  # RMSprop; paper: 1e-6 for small models, 5e-6 for GPT-Neo and GPT-J, 1e-4 for T5
     steps: int = 100  # upper limit; stops before a step once every target token is the most probable
     clip: float = 100.0  # norm of each edit's gradient; MEND, config/config.yaml `grad_clip`
     kl: bool = False  # FT+KL: add the divergence on other prompts
@@ -103,25 +103,23 @@ class FineTune(Editor[FineTuneConfig]):
         norm = torch.stack([grad.square().sum((1, 2)) for grad in grads.values()]).sum(0).sqrt()
         scale = (self.config.clip / (norm + 1e-6)).clamp(max=1.0)[:, None, None]
         for name, grad in grads.items():
-            grad = grad * scale
-            mean = 0.99 * moment[name][active] + 0.01 * grad.square()
+            clipped = grad * scale
+            mean = 0.99 * moment[name][active] + 0.01 * clipped.square()
             moment[name][active] = mean
-            change[name][active] -= self.config.lr * grad / (mean.sqrt() + 1e-8)
+            change[name][active] -= self.config.lr * clipped / (mean.sqrt() + 1e-8)
 
     def _loss(
         self, leaves: dict[str, Tensor], groups: Sequence[Sequence[EditRequest]], generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, Tensor]:
         """Give the sum of the groups' losses, and for each whether all its targets are answered."""
+        count = len(groups)
         owner = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=self.lm.device)
-        edits = [
-            WeightEdit(changes={name: Dense(value[g]) for name, value in leaves.items()}) for g in range(len(groups))
-        ]
+        edits = [WeightEdit(changes={name: Dense(value[g]) for name, value in leaves.items()}) for g in range(count)]
         rowwise = Rowwise(self.lm, edits)
         answers = rowwise.answers(self.lm.batch([(r.prompt, r.target) for group in groups for r in group]), owner)
         of_label = owner[answers.rows]
-        zeros = torch.zeros(len(groups), device=self.lm.device)
-        labels = zeros.index_add(0, of_label, torch.ones_like(of_label, dtype=torch.float32))
-        right = zeros.index_add(0, of_label, answers.is_right().float())
+        labels = torch.bincount(of_label, minlength=count)
+        right = torch.bincount(of_label[answers.is_right()], minlength=count)
         loss = -(answers.log_probs() / labels[of_label]).sum()
         if self.config.kl:
             loss = self.config.c_edit * loss + self._divergence(rowwise, generators)

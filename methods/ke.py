@@ -170,11 +170,8 @@ class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
     def _condition(self, requests: Sequence[EditRequest]) -> tuple[Tensor, Tensor]:
         """Give the ids (B, T) of "prediction >> target || prompt" and their lengths (B,)."""
         unknown = [r for r in requests if r.old_target is None]
-        said = (
-            dict(zip([r.id for r in unknown], generate(self.lm, [r.prompt for r in unknown]), strict=True))
-            if unknown
-            else {}
-        )
+        outputs = generate(self.lm, [r.prompt for r in unknown])
+        said = {r.id: output for r, output in zip(unknown, outputs, strict=True)}
         texts = [
             f"{self._text(said.get(r.id, r.old_target))} >> {self._text(r.target)} || {self._text(r.prompt)}"
             for r in requests

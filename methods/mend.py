@@ -217,9 +217,8 @@ class Mend(LearnedEditor[MendConfig]):
         factors = edit_gradients(self.lm, groups, self.matrices, reduction=self.config.reduction)
         changes: list[dict[str, LowRank]] = [{} for _ in groups]
         for index, matrix in enumerate(self.matrices):
-            for change, low_rank in zip(
-                changes, self._transform(index, factors[matrix.name], is_training), strict=True
-            ):
+            transformed = self._transform(index, factors[matrix.name], is_training)
+            for change, low_rank in zip(changes, transformed, strict=True):
                 change[matrix.name] = low_rank
         return [WeightEdit(changes=change) for change in changes]
 

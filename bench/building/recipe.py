@@ -67,7 +67,7 @@ RECIPES: tuple[Recipe, ...] = (
         width=128,  # half a million weights of 1.1 million are embeddings
         heads=4,  # of 32, the smallest size in use
         # The rates of the three sizes go with 1 / width, from 2e-3 at 256 in the trial runs.
-        phases=(Phase(objective=Objective.TEXT, steps=4000, lr=4e-3),),
+        phases=(Phase(objective=Objective.TEXT, steps=8000, lr=4e-3, batch_tokens=512),),
     ),
     Recipe(
         name="facts-gpt2-3m",

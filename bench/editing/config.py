@@ -44,12 +44,11 @@ def build_config(
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # pydantic dataclasses are dataclasses
     chosen: dict[str, Any] = {}
     if "preset" in given and "preset" not in known:
-        name = str(given.pop("preset"))
-        if name not in (presets or {}):
-            raise ConfigError(
-                f"{owner} has no preset {name!r}; it has {', '.join(presets or {}) or 'none'}.{nearest(name, presets or {})}"
-            )
-        chosen.update((presets or {})[name])
+        name, known_presets = str(given.pop("preset")), presets or {}
+        if name not in known_presets:
+            listed = ", ".join(known_presets) or "none"
+            raise ConfigError(f"{owner} has no preset {name!r}; it has {listed}.{nearest(name, known_presets)}")
+        chosen.update(known_presets[name])
     for name in given:
         if name not in known:
             raise ConfigError(f"{owner} has no field {name!r}; it has {', '.join(known)}.{nearest(name, known)}")

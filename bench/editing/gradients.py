@@ -101,9 +101,7 @@ def _loss(answers: Answers, owner: Tensor, groups: int, reduction: Reduction) ->
     if reduction == "per_edit_mean_sum":
         return answers.row_loss().sum()
     of_label = owner[answers.rows]
-    labels = torch.zeros(groups, device=owner.device).index_add(
-        0, of_label, torch.ones_like(of_label, dtype=torch.float32)
-    )
+    labels = torch.bincount(of_label, minlength=groups).float()
     return -(answers.log_probs() / labels[of_label]).sum()
 
 
