@@ -95,6 +95,16 @@ def test_a_named_file_is_found_listed_and_loaded(write: Write) -> None:
     assert "outside" not in registry.plugins("datasets")
 
 
+def test_the_literals_may_stand_in_one_line(write: Write) -> None:
+    text = GOOD.format(name="outside", kinds="ALL_KINDS")
+    start, end = text.index("    name ="), text.index("    Config =")
+    line = '    name, version, source, kinds = "outside", 3, "a test", ALL_KINDS\n'
+
+    registry.add_file(write("outside", text[:start] + line + text[end:]))
+
+    assert registry.find("methods", "outside").version == 3
+
+
 def test_the_same_file_can_be_named_twice(write: Write) -> None:
     path = write("outside")
 

@@ -85,7 +85,7 @@ RECIPES: tuple[Recipe, ...] = (
         width=320,  # 20 MB in bf16, two fifths of what may be shipped
         heads=5,
         # It learns more in a step than the smaller ones, and a step takes three times as long.
-        phases=(Phase(objective=Objective.TEXT, steps=2000, lr=2e-3),),
+        phases=(Phase(objective=Objective.TEXT, steps=6000, lr=2e-3, batch_tokens=512),),
     ),
     Recipe(
         name="facts-t5-4m",

@@ -30,7 +30,9 @@ class FitConfig:
     steps: int = 600  # most optimiser steps
     edits_per_step: int = 16  # independent groups a step; the paper accumulates 10
     group_size: int = 1  # requests installed together in a group
-    clip: float = 100.0  # global norm of the gradient; MEND, config/settings.yaml `grad_clip`
+    outer_probes: int = 1  # of each case and step, that must follow the edit; the paper takes 1
+    locality_probes: int = 1  # of each case and step, that must not; the paper takes 1
+    clip: float = 100.0  # global norm of the gradient; MEND, config/config.yaml `grad_clip`
     decay_to: float = 0.1  # the cosine schedule ends at this fraction of the learning rate; 1: no decay
     validate_every: int = 100  # steps between two looks at the tune split
     validation_edits: int = 96  # edits of the tune split in each look; the paper takes 500
@@ -128,22 +130,27 @@ def fit_batches(cases: Sequence[EditCase], settings: FitConfig, *, seed: int) ->
             if len(order) < settings.group_size:  # a group never spans two permutations: it could hold a case twice
                 order = random.permutation(len(cases)).tolist()
             chosen.append([cases[order.pop()] for _ in range(settings.group_size)])
-        yield _batch(chosen, random)
+        yield _batch(chosen, settings, random)
 
 
-def _batch(groups: Sequence[Sequence[EditCase]], random: np.random.Generator) -> FitBatch:
-    """Take of each case one probe that follows the edit and one that does not."""
+def _batch(groups: Sequence[Sequence[EditCase]], settings: FitConfig, random: np.random.Generator) -> FitBatch:
+    """Take of each case some probes that follow the edit and some that must not."""
     outer: list[tuple[int, Probe]] = []
     locality: list[tuple[int, Probe]] = []
     for index, group in enumerate(groups):
         for case in group:
             follow = [p for p in case.probes if p.kind in (ProbeKind.REQUEST, ProbeKind.REPHRASE)]
             stay = [p for p in case.probes if p.kind is ProbeKind.LOCALITY]
-            outer.append((index, follow[int(random.integers(len(follow)))]))
-            if stay:
-                locality.append((index, stay[int(random.integers(len(stay)))]))
+            outer.extend((index, probe) for probe in _drawn(follow, settings.outer_probes, random))
+            locality.extend((index, probe) for probe in _drawn(stay, settings.locality_probes, random))
+    if not outer or not locality:
+        raise DataError("a fit needs cases with request or rephrase probes, and with locality probes; these have none.")
     requests = tuple(tuple(case.request for case in group) for group in groups)
     return FitBatch(groups=requests, outer=tuple(outer), locality=tuple(locality))
+
+
+def _drawn(probes: Sequence[Probe], count: int, random: np.random.Generator) -> list[Probe]:
+    return [probes[i] for i in random.permutation(len(probes))[:count]]
 
 
 def _factor(editor: Fitted, settings: FitConfig, step: int) -> float:
@@ -196,7 +203,7 @@ class _Look:
         random = np.random.default_rng(0)
         chunks = [few[i : i + size] for i in range(0, len(few), size)]
         n = settings.group_size
-        self._batches = [_batch([c[i : i + n] for i in range(0, len(c), n)], random) for c in chunks]
+        self._batches = [_batch([c[i : i + n] for i in range(0, len(c), n)], settings, random) for c in chunks]
         self._lowest = math.inf
         self._since = 0
         self.best = editor.state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -209,3 +210,20 @@ def test_probes_of_a_batch_name_their_group_and_kind() -> None:
     assert {probe.kind for _, probe in batch.locality} == {ProbeKind.LOCALITY}
     for group, probe in batch.outer:
         assert probe.answer in [request.target for request in batch.groups[group]]
+
+
+def test_a_step_may_take_several_probes_of_each_case() -> None:
+    both = settings(outer_probes=2, locality_probes=2)
+
+    batch = next(fit_batches(tiny_cases("causal", 8), both, seed=0))
+
+    assert Counter(group for group, _ in batch.outer) == dict.fromkeys(range(4), 2)
+    assert Counter(group for group, _ in batch.locality) == dict.fromkeys(range(4), 2)
+    assert len({(group, probe.id) for group, probe in batch.outer}) == 8
+
+
+def test_cases_without_locality_probes_are_refused() -> None:
+    bare = [replace(case, probes=case.probes[:1]) for case in tiny_cases("causal", 8)]
+
+    with pytest.raises(DataError, match="locality probes"):
+        next(fit_batches(bare, settings(), seed=0))
