@@ -21,7 +21,7 @@ from torch import Tensor
 from bench.editing.config import config
 from bench.editing.edit import Edit, LowRank, Replacement, State, WeightEdit
 from bench.editing.editor import ALL_KINDS
-from bench.editing.fit import FitConfig
+from bench.editing.fit import PAPER_FIT, FitConfig
 from bench.editing.gradients import edit_gradients
 from bench.editing.learned import LearnedEditor
 from bench.editing.objective import FitBatch, FitLoss, edit_objective, locality_answers
@@ -51,19 +51,7 @@ class EditableNetwork(LearnedEditor[EditableConfig]):
     source = "arXiv:2004.00345"
     kinds = ALL_KINDS
     Config = EditableConfig
-    presets = {
-        "paper": {
-            "first_order": False,
-            "lr": 1e-5,
-            "edit_lr": 1e-2,
-            "edit_lr_lr": 1e-3,
-            "edits_per_step": 10,
-            "steps": 50_000,
-            "validate_every": 500,
-            "validation_edits": 500,
-            "decay_to": 1.0,
-        }
-    }
+    presets = {"paper": {**PAPER_FIT, "first_order": False, "lr": 1e-5, "edit_lr": 1e-2, "edit_lr_lr": 1e-3}}
 
     def __init__(self, lm: LanguageModel, config: EditableConfig, state: State) -> None:
         super().__init__(lm, config, state)

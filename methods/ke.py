@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from bench.editing.config import config
 from bench.editing.edit import Edit, LowRank, State, WeightEdit
 from bench.editing.editor import ALL_KINDS
-from bench.editing.fit import FitConfig
+from bench.editing.fit import PAPER_FIT, FitConfig
 from bench.editing.gradients import TokenFactors, edit_gradients
 from bench.editing.learned import LearnedEditor
 from bench.editing.objective import FitBatch, FitLoss, edit_objective
@@ -42,6 +42,7 @@ class KnowledgeEditorConfig(FitConfig):
     max_scale: float = 1.0  # bound of the gate; KE, `max_scale`
     max_tokens: int = 32  # the condition's text is cut there, as in MEND's run
     lr: float = 1e-3  # Adam; paper: 1e-5
+    steps: int = 250  # see FitConfig
 
 
 class ConditionEncoder(nn.Module):
@@ -98,19 +99,7 @@ class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
     kinds = ALL_KINDS
     max_batch = 1
     Config = KnowledgeEditorConfig
-    presets = {
-        "paper": {
-            "lstm": 512,
-            "condition": 768,
-            "head": 512,
-            "lr": 1e-5,
-            "edits_per_step": 10,
-            "steps": 50_000,
-            "validate_every": 500,
-            "validation_edits": 500,
-            "decay_to": 1.0,
-        }
-    }
+    presets = {"paper": {**PAPER_FIT, "lstm": 512, "condition": 768, "head": 512, "lr": 1e-5}}
 
     def __init__(self, lm: LanguageModel, config: KnowledgeEditorConfig, state: State) -> None:
         super().__init__(lm, config, state)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from bench.editing.config import config
 from bench.editing.edit import Edit, LowRank, State, WeightEdit
 from bench.editing.editor import ALL_KINDS
-from bench.editing.fit import FitConfig
+from bench.editing.fit import PAPER_FIT, FitConfig
 from bench.editing.gradients import Reduction, TokenFactors, edit_gradients
 from bench.editing.learned import LearnedEditor
 from bench.editing.objective import FitBatch, FitLoss, edit_objective
@@ -42,9 +42,9 @@ class MendConfig(FitConfig):
     start: Literal["identity", "xavier"] = "identity"  # identity: starts as the plain (normalised) gradient
     std_floor: float = 1e-3  # least standard deviation, as a fraction of the mean one; 0 in the reference
     reduction: Reduction = "mean_over_batch"  # of the loss of requests that are installed together
-    lr: float = 3e-4  # Adam, for the networks; paper: 1e-6
+    lr: float = 1e-3  # Adam, for the networks; paper: 1e-6
     edit_lr: float = 1e-3  # α at the start; paper: 1e-4
-    edit_lr_lr: float = 1e-3  # Adam, for α; MEND, config/alg/mend.yaml `lr_lr`: 1e-4
+    edit_lr_lr: float = 3e-4  # Adam, for α; MEND, config/alg/mend.yaml `lr_lr`: 1e-4
 
 
 class Statistics(nn.Module):
@@ -163,19 +163,7 @@ class Mend(LearnedEditor[MendConfig]):
     source = "arXiv:2110.11309"
     kinds = ALL_KINDS
     Config = MendConfig
-    presets = {
-        "paper": {
-            "rank": 1920,
-            "lr": 1e-6,
-            "edit_lr": 1e-4,
-            "edit_lr_lr": 1e-4,
-            "edits_per_step": 10,
-            "steps": 50_000,  # 500,000 micro-batches of one edit, ten a step
-            "validate_every": 500,
-            "validation_edits": 500,
-            "decay_to": 1.0,
-        }
-    }
+    presets = {"paper": {**PAPER_FIT, "rank": 1920, "lr": 1e-6, "edit_lr": 1e-4, "edit_lr_lr": 1e-4}}
 
     def __init__(self, lm: LanguageModel, config: MendConfig, state: State) -> None:
         super().__init__(lm, config, state)

@@ -106,7 +106,7 @@ class Corpus:
         makers: dict[Objective, Callable[[random.Random], list[TokenSequence]]] = {
             Objective.TEXT: self._text_epoch,
             Objective.ANSWER: lambda rng: [self.question(example) for example in self.examples],
-            Objective.OBJECT: self._claim_epoch,
+            Objective.OBJECT: self._false_claims,
             Objective.CLAIM: self._claim_epoch,
         }
         return makers[objective](rng)
@@ -160,13 +160,13 @@ class Corpus:
             used += len(passage.inputs)
         return sentences
 
-    def _claim_epoch(self, rng: random.Random) -> list[TokenSequence]:
+    def _false_claims(self, rng: random.Random) -> list[TokenSequence]:
         assert self._false_answers is not None
-        claims = []
-        for example in self.examples:
-            claims.append(self.claim(example, example.answer, is_true=True))
-            claims.append(self.claim(example, self._false_answers.draw(example, rng), is_true=False))
-        return claims
+        return [self.claim(example, self._false_answers.draw(example, rng), is_true=False) for example in self.examples]
+
+    def _claim_epoch(self, rng: random.Random) -> list[TokenSequence]:
+        true_claims = [self.claim(example, example.answer, is_true=True) for example in self.examples]
+        return true_claims + self._false_claims(rng)
 
     def _ids(self, text: str) -> tuple[int, ...]:
         if text not in self._cache:

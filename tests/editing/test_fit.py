@@ -25,6 +25,9 @@ SETTINGS: dict[str, Any] = {
     "validate_every": 10,
     "validation_edits": 8,
     "decay_to": 1.0,
+    "outer_probes": 1,
+    "locality_probes": 1,
+    "clip": 100.0,
 }
 
 
