@@ -106,8 +106,8 @@ RECIPES: tuple[Recipe, ...] = (
         phases=(
             # The first phase leaves the upper layers as they started, ready to compare. With 1,500 steps the
             # answers were not known when the claims came, and these stayed at chance for 2,500 steps.
-            Phase(objective=Objective.OBJECT, steps=4000, lr=1e-3),
-            Phase(objective=Objective.CLAIM, steps=1500, lr=7e-4),
+            Phase(objective=Objective.OBJECT, steps=3000, lr=1e-3),
+            Phase(objective=Objective.CLAIM, steps=2000, lr=7e-4),
         ),
     ),
 )

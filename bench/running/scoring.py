@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from bench.editing.edit import Edit, WeightEdit
+from bench.editing.request import Text
 from bench.editing.rowwise import Rowwise
 from bench.editing.written import written
 from bench.models.answers import Answers, divergence
@@ -52,13 +53,15 @@ def applied(lm: LanguageModel, edits: Sequence[Edit], application: str) -> Itera
 
 @torch.inference_mode()
 def measure_unedited(lm: LanguageModel, questions: Sequence[Question]) -> list[Measure]:
-    """Measure the model's own answers, one a question."""
-    encoded = [lm.encoder.encode(q.probe.prompt, q.answer) for q in questions]
-    measures: dict[int, Measure] = {}
-    for indices in plan_batches(encoded, range(len(questions))):
+    """Measure the model's own answers, one a question; what is asked twice is computed once."""
+    asked = [(question.probe.prompt, question.answer) for question in questions]
+    distinct = list(dict.fromkeys(asked))
+    encoded = [lm.encoder.encode(prompt, answer) for prompt, answer in distinct]
+    measures: dict[tuple[Text, Text], Measure] = {}
+    for indices in plan_batches(encoded, range(len(distinct))):
         answers = lm.answers(lm.collate([encoded[i] for i in indices]))
-        measures.update(zip(indices, _measures(answers, None), strict=True))
-    return [measures[i] for i in range(len(questions))]
+        measures.update(zip([distinct[i] for i in indices], _measures(answers, None), strict=True))
+    return [measures[pair] for pair in asked]
 
 
 @torch.inference_mode()
