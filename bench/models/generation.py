@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import GenerationMixin
 
 from bench.errors import DataError
 from bench.models.encoding import Text
@@ -41,7 +40,7 @@ def generate(lm: LanguageModel, prompts: Sequence[Text], *, max_new_tokens: int 
     _check_room(lm, ids, max_new_tokens)
     pad = next((i for i in (lm.tokenizer.pad_token_id, lm.tokenizer.eos_token_id) if isinstance(i, int)), 0)
     input_ids, mask = _padded(ids, pad, is_left=lm.kind is ModelKind.CAUSAL, device=lm.device)
-    output = cast(GenerationMixin, lm.model).generate(
+    output: Tensor = cast(Any, lm.model).generate(
         input_ids=input_ids,
         attention_mask=mask,
         do_sample=False,
