@@ -42,7 +42,7 @@ class KnowledgeEditorConfig(FitConfig):
     max_scale: float = 1.0  # bound of the gate; KE, `max_scale`
     max_tokens: int = 32  # the condition's text is cut there, as in MEND's run
     lr: float = 1e-3  # Adam; paper: 1e-5
-    steps: int = 250  # see FitConfig
+    steps: int = 200  # see FitConfig
 
 
 class ConditionEncoder(nn.Module):

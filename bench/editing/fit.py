@@ -27,14 +27,14 @@ _MOST_SKIPPED = 0.05  # of all steps; a fit that skips more is not to be trusted
 class FitConfig:
     """What every fit can be told; learned editors add their own fields and defaults."""
 
-    steps: int = 350  # most optimiser steps; tuned, as all defaults here, for the embedded models and for minutes
+    steps: int = 300  # most optimiser steps; tuned, as all defaults here, for the embedded models and for minutes
     edits_per_step: int = 16  # independent groups a step; the paper accumulates 10
     group_size: int = 1  # requests installed together in a group
     outer_probes: int = 2  # of each case and step, that must follow the edit
     locality_probes: int = 2  # of each case and step, that must not
     clip: float = 1.0  # global norm of the gradient; few edits have a divergence that dwarfs all others
     decay_to: float = 0.1  # the cosine schedule ends at this fraction of the learning rate; 1: no decay
-    validate_every: int = 70  # steps between two looks at the tune split
+    validate_every: int = 60  # steps between two looks at the tune split
     validation_edits: int = 96  # edits of the tune split in each look
     patience: int = 4  # looks without a better loss after which the fit stops; MEND: 20,000 / 5,000
     c_edit: float = 0.3  # weight of the edit loss; 0.1 with the divergence over all positions, as in the paper
