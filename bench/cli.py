@@ -39,7 +39,10 @@ _FORMATS = ("text", "csv", "json", "md", "latex")
 def main() -> None:
     """Run the command; an error of ours is one sentence on stderr and exit code 2."""
     try:
-        app(prog_name="bench")
+        try:
+            app(prog_name="bench")
+        finally:
+            sys.stdout.flush()  # while a reader that has gone can still be told from a fault
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -59,10 +59,8 @@ def _claim_losses(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]
     assert isinstance(model, BertForSequenceClassification)
     output = model.bert(batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=True)
     halfway = output.hidden_states[model.config.num_hidden_layers // 2][:, 0]
-    # The embeddings serve as the output layer, scaled as in T5, so that nothing trained here is thrown away.
-    embeddings = model.bert.embeddings.word_embeddings.weight
-    scaled = halfway * model.config.hidden_size**-0.5
-    names = functional.linear(scaled, embeddings).float().log_softmax(-1)
+    # The embeddings serve as the output layer, so that nothing trained here is thrown away.
+    names = functional.linear(halfway, model.bert.embeddings.word_embeddings.weight).float().log_softmax(-1)
     tokens = batch.labels[:, 1:]
     is_token = tokens != IGNORED
     found = names.gather(1, tokens.clamp(min=0)) * is_token
