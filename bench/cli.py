@@ -66,9 +66,20 @@ def _options(
     pass
 
 
-@app.command(epilog="Example:  bench run --methods mend,ft --edits 100 --seeds 3 --set ft.lr=1e-4")
+@app.command(
+    # \b keeps the lines as they are
+    epilog="\b\nSeveral configurations side by side; the quotes keep brackets from the shell:"
+    "\n  bench run --methods 'mend[rank=64,steps=300],mend,ft[kl=true]' --set mend.lr=1e-3"
+    "\nExample:  bench run --methods mend,ft --edits 100 --seeds 3 --set ft.lr=1e-4"
+)
 def run(
-    methods: Annotated[str, typer.Option(help="Methods, separated by commas; `bench list methods` shows all.")],
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Methods, separated by commas, each perhaps with fields: NAME[FIELD=VALUE,preset=VALUE]; "
+            "`bench list methods` shows all."
+        ),
+    ],
     models: Annotated[
         str, typer.Option(help="Models, separated by commas: embedded names, folders, hub ids.")
     ] = "facts-gpt2-3m",
@@ -76,7 +87,11 @@ def run(
     edits: Annotated[int, typer.Option(help="Test edits a cell.")] = 200,
     seeds: Annotated[int, typer.Option(help="Fits of each method, with the seeds 0, 1, …")] = 1,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME.FIELD=VALUE, or NAME.preset=VALUE; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="NAME.FIELD=VALUE, or NAME.preset=VALUE, wherever brackets do not say otherwise; may be repeated.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU if there is one.")] = "auto",
     dtype: Annotated[str, typer.Option(help="Of the weights: fp32, bf16 or fp16.")] = "fp32",
@@ -97,9 +112,10 @@ def run(
 ) -> None:
     """Edit, score and time: every method on every model and dataset. Finished cells are not computed again."""
     from bench.commands.run import RunOptions, execute
+    from bench.running.specs import split_specs
 
     options = RunOptions(
-        methods=_names(methods),
+        methods=split_specs(methods),
         models=_names(models),
         datasets=_names(datasets),
         edits=edits,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from bench import __version__, registry
 from bench.cli import app
 from bench.records.metrics import METRICS
+from bench.running.specs import split_specs
 
 _VERBS = [[], ["run"], ["list"], ["table"], ["plot"], ["models"], ["models", "build"]]
 _WITH_EXAMPLE = [words for words in _VERBS if words != ["models"]]
@@ -37,6 +39,14 @@ def test_help_ends_with_an_example_that_can_be_parsed(words: list[str]) -> None:
     label, _, example = last.partition("  bench ")
     assert label.strip() in ("Example:", "Start with:")
     assert "Usage: bench" in call(*example.split(), "--help")
+
+
+def test_the_help_of_run_shows_how_brackets_are_quoted() -> None:
+    (line,) = [line for line in call("run", "--help").splitlines() if line.strip().startswith("bench run")]
+
+    words = shlex.split(line)
+
+    assert split_specs(words[words.index("--methods") + 1]) == ("mend[rank=64,steps=300]", "mend", "ft[kl=true]")
 
 
 def test_every_option_of_run_is_explained() -> None:

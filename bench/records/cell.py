@@ -22,7 +22,7 @@ _LONGEST_FOLDER = 120  # characters; leaves room for a prefix below the 255 of c
 class Cell:
     """One method on one model, dataset and seed, in one mode.
 
-    All fields but `overrides` make the key. Versions of torch and transformers do not: they are
+    All fields but `overrides` and `preset` make the key. Versions of torch and transformers do not: they are
     in the card's environment.
 
     Args:
@@ -45,7 +45,8 @@ class Cell:
         threads: CPU threads of the worker.
         seed: seed of the fit and of every edit.
         protocol_version: see PROTOCOL_VERSION.
-        overrides: names of the config fields that differ from the defaults; display only.
+        overrides: names of the config fields that differ from the defaults, or from the preset; display only.
+        preset: name of the preset that the configuration starts from, if one was asked for; display only.
     """
 
     method: str
@@ -68,6 +69,7 @@ class Cell:
     seed: int
     protocol_version: int = PROTOCOL_VERSION
     overrides: tuple[str, ...] = ()
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         """Check that overrides name fields of the configuration."""
@@ -99,18 +101,19 @@ class Cell:
     @property
     def config_label(self) -> str:
         """The non-default configuration, as `edit_lr=0.0001,layers=all`; `default` without one."""
-        return ",".join(f"{name}={self.config[name]}" for name in self.overrides) or "default"
+        preset = [] if self.preset is None else [f"preset={self.preset}"]
+        return ",".join([*preset, *(f"{name}={_shown(self.config[name])}" for name in self.overrides)]) or "default"
 
     @property
     def label(self) -> str:
         """The method with its non-default configuration, as `mend[edit_lr=0.0001]`."""
-        return f"{self.method}[{self.config_label}]" if self.overrides else self.method
+        label = self.config_label
+        return self.method if label == "default" else f"{self.method}[{label}]"
 
     def to_json(self) -> dict[str, object]:
         """Give all fields as JSON values."""
         values = self._identity()
-        values["overrides"] = list(self.overrides)
-        return values
+        return values | {"overrides": list(self.overrides), "preset": self.preset}
 
     @classmethod
     def from_json(cls, data: object) -> Cell:
@@ -119,10 +122,15 @@ class Cell:
 
     def _identity(self) -> dict[str, object]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        del values["overrides"]
+        del values["overrides"], values["preset"]
         values["config"] = dict(self.config)
         values["dataset_config"] = dict(self.dataset_config)
         return values
+
+
+def _shown(value: JsonScalar) -> str:
+    """Spell a value as it is given on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _safe(name: str) -> str:

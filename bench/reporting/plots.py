@@ -29,6 +29,8 @@ __all__ = ["Files", "tradeoff"]
 
 _PANEL = ("model", "parameters", "dataset", "split", "mode", "dtype", "device", "application")
 _COLUMNS = 3  # panels beside each other
+_WIDTH = 24  # characters of a line of a label
+_CONFIG_LINES = 3  # of a label, below the method's name
 _GREY = "#666666"
 _UNITS = {
     "fraction": "fraction",
@@ -129,7 +131,8 @@ def _missing(summary: pd.DataFrame, points: pd.DataFrame) -> list[str]:
     """Methods that lack one of the two metrics somewhere, in order."""
     drawn = set(points[list(IDENTITY)].astype("str").itertuples(index=False, name=None))
     groups = summary[list(IDENTITY)].drop_duplicates().astype("str").itertuples(index=False, name=None)
-    return list(dict.fromkeys(str(group[0]) for group in groups if group not in drawn))
+    absent = dict.fromkeys((str(group[0]), str(group[1])) for group in groups if group not in drawn)
+    return [name if config == "default" else f"{name}[{config}]" for name, config in absent]
 
 
 def _frontier(panel: pd.DataFrame, x: Metric, y: Metric) -> list[int]:
@@ -252,10 +255,10 @@ def _titles(panels: Sequence[pd.DataFrame]) -> list[str]:
 def _labels(panel: pd.DataFrame, styles: dict[str, Look]) -> list[Label]:
     labels = []
     for point in panel.to_dict("records"):
-        config = "" if point["config"] == "default" else f"\n{_cut(str(point['config']), 24)}"
+        lines = [_cut(str(point["method"]), _WIDTH), *_config_lines(str(point["config"]))]
         labels.append(
             Label(
-                text=plain(_cut(str(point["method"]), 24)) + ("\n" + plain(config.strip()) if config else ""),
+                text="\n".join(plain(line) for line in lines),
                 x=float(point["mean_x"]),
                 y=float(point["mean_y"]),
                 x_bar=_ends(point, "_x"),
@@ -264,6 +267,21 @@ def _labels(panel: pd.DataFrame, styles: dict[str, Look]) -> list[Label]:
             )
         )
     return labels
+
+
+def _config_lines(config: str) -> list[str]:
+    """Break a configuration into a few short lines, at its commas where they fit."""
+    if config == "default":
+        return []
+    lines: list[str] = []
+    for part in config.split(","):
+        if lines and len(lines[-1]) + len(part) < _WIDTH:
+            lines[-1] += f",{part}"
+        else:
+            lines.append(part)
+    if len(lines) > _CONFIG_LINES:
+        lines[_CONFIG_LINES - 1 :] = ["…"]
+    return [_cut(line, _WIDTH) for line in lines]
 
 
 def _ends(point: Mapping[Hashable, Any], side: str) -> tuple[float, float]:

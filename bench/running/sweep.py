@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from bench.models.catalogue import ModelEntry
 from bench.models.loading import DTYPES, identify_model
 from bench.records.cell import Cell
 from bench.running.scoring import APPLICATIONS
+from bench.running.specs import MethodSpec, parse_spec
 
 __all__ = ["PlannedCell", "Sweep", "plan"]
 
@@ -23,10 +24,11 @@ class Sweep:
     """What to run: every method on every model and dataset, for every seed.
 
     Args:
-        methods, models, datasets: names.
+        methods: names, each perhaps with fields in brackets; see `bench.running.specs`.
+        models, datasets: names.
         edits: test edits a cell.
         seeds: how many fits of each method, with the seeds 0, 1, …
-        sets: `NAME.FIELD=VALUE` for a method or dataset.
+        sets: `NAME.FIELD=VALUE` for a dataset, or for a method wherever its brackets do not say otherwise.
         device: `cpu` or `cuda`.
         dtype: `fp32`, `bf16` or `fp16`.
         application: `factored` or `written`.
@@ -69,52 +71,59 @@ def plan(sweep: Sweep) -> list[PlannedCell]:
         UnknownPlugin: no method or dataset has a name that was asked for.
         PluginError: one of them can not be used.
         ModelError: a model can not be found.
-        ConfigError: an option or a `--set` field is wrong.
+        ConfigError: an option, a field in brackets or a `--set` field is wrong.
     """
     _check_options(sweep)
     for path in sweep.plugins:
         registry.add_file(path)
-    settings = _settings(sweep)
-    methods = {name: _Configured("methods", name, settings.get(name, {})) for name in sweep.methods}
-    datasets = {name: _Configured("datasets", name, settings.get(name, {})) for name in sweep.datasets}
+    specs = [parse_spec(text) for text in sweep.methods]
+    settings = _settings(sweep, [*(spec.name for spec in specs), *sweep.datasets])
+    methods = [_Configured("methods", spec.name, {**settings.get(spec.name, {}), **spec.values}) for spec in specs]
+    _check_distinct(specs, methods)
+    datasets = [_Configured("datasets", name, settings.get(name, {})) for name in sweep.datasets]
     return [cell for model in sweep.models for cell in _cells(sweep, identify_model(model), methods, datasets)]
 
 
 class _Configured:
     """A plug-in with its configuration resolved."""
 
-    def __init__(self, kind: registry.PluginKind, name: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, kind: registry.PluginKind, name: str, values: Mapping[str, str]) -> None:
+        self.name = name
         self.plugin = registry.find(kind, name)
         self.cls = registry.load(kind, name)
         presets = getattr(self.cls, "presets", None)
         self.config = build_config(self.cls.Config, values, owner=name, presets=presets)
         self.values = config_values(self.config)
-        defaults = config_values(self.cls.Config())
+        self.preset = None if "preset" in self.values else values.get("preset")
+        usual = build_config(
+            self.cls.Config, {"preset": self.preset} if self.preset else {}, owner=name, presets=presets
+        )
+        defaults = config_values(usual)
         self.overrides = tuple(field for field, value in self.values.items() if value != defaults[field])
 
 
 def _cells(
-    sweep: Sweep, model: ModelEntry, methods: Mapping[str, _Configured], datasets: Mapping[str, _Configured]
+    sweep: Sweep, model: ModelEntry, methods: Sequence[_Configured], datasets: Sequence[_Configured]
 ) -> Iterator[PlannedCell]:
-    for dataset_name, dataset in datasets.items():
+    for dataset in datasets:
         fits_dataset = model.kind in dataset.cls.kinds
         digest = dataset.cls(dataset.config, model.kind).digest() if fits_dataset else ""
-        for method_name, method in methods.items():
+        for method in methods:
             reason = None
             if not fits_dataset:
-                reason = f"{dataset_name} has no cases for {model.kind} models"
+                reason = f"{dataset.name} has no cases for {model.kind} models"
             elif model.kind not in method.cls.kinds:
-                reason = f"{method_name} does not edit {model.kind} models"
+                reason = f"{method.name} does not edit {model.kind} models"
             for seed in range(sweep.seeds):
                 cell = Cell(
-                    method=method_name,
+                    method=method.name,
                     method_version=method.cls.version,
                     config=method.values,
                     plugin_digest=method.plugin.digest,
                     model=model.name,
                     model_digest=model.identity,
                     model_kind=str(model.kind),
-                    dataset=dataset_name,
+                    dataset=dataset.name,
                     dataset_digest=digest,
                     dataset_config=dataset.values,
                     split=sweep.split,
@@ -126,6 +135,7 @@ def _cells(
                     threads=sweep.threads,
                     seed=seed,
                     overrides=method.overrides,
+                    preset=method.preset,
                 )
                 yield PlannedCell(cell=cell, reason=reason)
 
@@ -150,9 +160,17 @@ def _check_choice(option: str, value: str, known: Sequence[str] | Mapping[str, A
         raise ConfigError(f"{option} is {value!r}; it can be {', '.join(known)}.{nearest(value, known)}")
 
 
-def _settings(sweep: Sweep) -> dict[str, dict[str, str]]:
+def _check_distinct(specs: Sequence[MethodSpec], methods: Sequence[_Configured]) -> None:
+    seen: dict[tuple[object, ...], MethodSpec] = {}
+    for spec, method in zip(specs, methods, strict=True):
+        first = seen.setdefault((method.name, *method.values.values()), spec)
+        if first is not spec:
+            raise ConfigError(f"--methods: {first.text!r} and {spec.text!r} are the same configuration. Leave one out.")
+
+
+def _settings(sweep: Sweep, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Sort `NAME.FIELD=VALUE` by name."""
-    known = (*sweep.methods, *sweep.datasets)
+    known = list(dict.fromkeys(names))
     settings: dict[str, dict[str, str]] = {}
     for text in sweep.sets:
         name, dot, rest = text.partition(".")

@@ -41,6 +41,22 @@ def test_the_next_command_asks_for_the_same_with_more_seeds(bench: Bench, finish
     assert said.out.splitlines()[0] == "run r: 3 cells (1 cached, 2 to run); nothing is done, this is a dry run"
 
 
+def test_the_next_command_quotes_brackets_for_the_shell(
+    bench: Bench, options: list[object], editor_file: EditorFile
+) -> None:
+    path = editor_file("sized", "def edit(self, requests, *, memory, generator): return WeightEdit(changes={})")
+    methods = "sized[size=0.5],sized"
+
+    said = bench(*options, "--methods", methods, "--plugin", path)
+
+    last = said.out.splitlines()[-1]
+    assert f"--methods '{methods}' " in last
+    words = shlex.split(last.removeprefix("next: bench "), comments=True)
+    again = bench(*words, "--dry-run").out.splitlines()
+    assert again[0] == "run r: 6 cells (2 cached, 4 to run); nothing is done, this is a dry run"
+    assert [line.split()[0] for line in again[1:]] == ["sized[size=0.5]"] * 3 + ["sized"] * 3
+
+
 def test_the_same_command_again_computes_nothing_and_says_so(
     bench: Bench, options: list[object], finished: Said
 ) -> None:

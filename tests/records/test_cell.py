@@ -42,14 +42,14 @@ def test_the_key_of_a_known_cell_never_changes(make_cell: Any) -> None:
     assert make_cell(seed=1, mode="batch:8", device="cuda").key == "806203f35cbd1c48"
 
 
-def test_the_key_is_the_digest_of_all_fields_but_overrides(make_cell: Any) -> None:
-    fields = make_cell(overrides=("edit_lr",)).to_json()
-    del fields["overrides"]
+def test_the_key_is_the_digest_of_all_fields_but_those_for_display(make_cell: Any) -> None:
+    fields = make_cell(overrides=("edit_lr",), preset="paper").to_json()
+    del fields["overrides"], fields["preset"]
 
     assert make_cell().key == key_of(fields)
 
 
-@pytest.mark.parametrize("name", [name for name in Cell.__dataclass_fields__ if name != "overrides"])
+@pytest.mark.parametrize("name", [name for name in Cell.__dataclass_fields__ if name not in ("overrides", "preset")])
 def test_every_field_changes_the_key(make_cell: Any, name: str) -> None:
     old = getattr(make_cell(), name)
     new = {"x": 1} if isinstance(old, dict) else f"{old}x" if isinstance(old, str) else old + 1
@@ -63,6 +63,27 @@ def test_overrides_change_the_label_only(make_cell: Any) -> None:
     assert cell.key == make_cell().key
     assert cell.label == "mend[edit_lr=0.0001]"
     assert make_cell().label == "mend"
+
+
+def test_a_preset_changes_the_label_only(make_cell: Any) -> None:
+    cell = make_cell(overrides=("edit_lr",), preset="paper")
+
+    assert cell.key == make_cell().key
+    assert cell.label == "mend[preset=paper,edit_lr=0.0001]"
+    assert make_cell(preset="paper").config_label == "preset=paper"
+
+
+def test_a_label_spells_values_as_the_command_line_does(make_cell: Any) -> None:
+    cell = make_cell(config={"shared": True, "off": False, "rank": 64}, overrides=("shared", "off", "rank"))
+
+    assert cell.label == "mend[shared=true,off=false,rank=64]"
+
+
+def test_a_card_from_before_presets_can_be_read(make_cell: Any) -> None:
+    data = make_cell().to_json()
+    del data["preset"]
+
+    assert Cell.from_json(data) == make_cell()
 
 
 def test_an_override_that_is_no_field_is_refused(make_cell: Any) -> None:
@@ -95,7 +116,9 @@ def test_no_name_leaves_the_folder(make_cell: Any, name: str) -> None:
 
 
 def test_a_cell_survives_json_and_pickle(make_cell: Any) -> None:
-    cell = make_cell(overrides=("layers",), config={"layers": "all", "lr": 1e-4, "steps": 25, "on": False})
+    cell = make_cell(
+        overrides=("layers",), preset="paper", config={"layers": "all", "lr": 1e-4, "steps": 25, "on": False}
+    )
 
     assert Cell.from_json(json.loads(json.dumps(cell.to_json()))) == cell
     assert Cell.from_json(json.loads(json.dumps(cell.to_json()))).key == cell.key

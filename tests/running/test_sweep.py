@@ -51,6 +51,32 @@ def test_a_preset_is_resolved_and_single_fields_override_it(sweep: SweepMaker) -
     assert planned.cell.config["rank"] == 8
 
 
+def test_a_method_runs_in_several_configurations_side_by_side(sweep: SweepMaker) -> None:
+    planned = plan(sweep(methods=("ft[kl=true]", "ft", "ft[lr=0.5,steps=7]")))
+
+    assert [p.cell.label for p in planned] == ["ft[kl=true]", "ft", "ft[lr=0.5,steps=7]"]
+    assert [(p.cell.config["kl"], p.cell.config["steps"]) for p in planned] == [(True, 100), (False, 100), (False, 7)]
+    assert len({p.cell.key for p in planned}) == 3
+
+
+def test_brackets_and_set_give_the_same_cell(sweep: SweepMaker) -> None:
+    assert key(sweep(methods=("ft[steps=7]",))) == key(sweep(methods=("ft",), sets=("ft.steps=7",)))
+
+
+def test_a_setting_holds_for_every_configuration_that_does_not_say_otherwise(sweep: SweepMaker) -> None:
+    planned = plan(sweep(methods=("ft[kl=true]", "ft[steps=9]", "none"), sets=("ft.steps=7",)))
+
+    assert [p.cell.label for p in planned] == ["ft[steps=7,kl=true]", "ft[steps=9]", "none"]
+
+
+def test_a_preset_in_brackets_names_the_cell_with_what_differs_from_it(sweep: SweepMaker) -> None:
+    planned = plan(sweep(methods=("mend[preset=paper]", "mend[preset=paper,rank=8]", "mend"), sets=("mend.lr=0.5",)))
+
+    assert [p.cell.config["steps"] for p in planned[:2]] == [50_000, 50_000]
+    labels = ["mend[preset=paper,lr=0.5]", "mend[preset=paper,rank=8,lr=0.5]", "mend[lr=0.5]"]
+    assert [p.cell.label for p in planned] == labels
+
+
 def test_the_fields_of_a_dataset_can_be_set(sweep: SweepMaker) -> None:
     (planned,) = plan(sweep(sets=("toy.size=9",)))
 
@@ -87,6 +113,12 @@ def test_a_kind_that_a_dataset_has_no_cases_for_is_skipped_with_a_reason(sweep: 
         ({"models": ()}, ConfigError, ("--models names nothing",)),
         ({"datasets": ()}, ConfigError, ("--datasets names nothing",)),
         ({"methods": ("ft", "none", "ft")}, ConfigError, ("--methods", "'ft' twice")),
+        ({"methods": ("ft", "ft[steps=100]")}, ConfigError, ("'ft' and 'ft[steps=100]' are the same configuration",)),
+        ({"methods": ("ft[steps=9]", "ft[ steps = 9 ]")}, ConfigError, ("are the same configuration",)),
+        ({"methods": ("mned[rank=2]",)}, UnknownPlugin, ("'mned'", "Did you mean 'mend'?")),
+        ({"methods": ("ft[step=9]",)}, ConfigError, ("ft has no field 'step'", "Did you mean 'steps'?")),
+        ({"methods": ("ft[steps=many]",)}, ConfigError, ("ft.steps='many'", "integer")),
+        ({"methods": ("ft[preset=papper]",)}, ConfigError, ("no preset 'papper'", "Did you mean 'paper'?")),
         ({"edits": 0}, ConfigError, ("--edits is 0", "at least 1")),
         ({"seeds": -1}, ConfigError, ("--seeds is -1", "at least 1")),
         ({"threads": 0}, ConfigError, ("--threads is 0",)),
