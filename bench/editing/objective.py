@@ -44,14 +44,16 @@ class FitLoss:
         edit: mean negative log-likelihood of the targets, nats.
         locality: mean divergence on locality probes, nats.
         success: fraction of outer probes whose every answer token is the most probable.
-        parts: further numbers for the log.
+        drawdown: fraction of locality probes so answered before the edit minus that after it.
+        parts: further numbers for the log; scalar tensors are read when a row is written.
     """
 
     total: Tensor
     edit: Tensor
     locality: Tensor
     success: Tensor
-    parts: Mapping[str, float]
+    drawdown: Tensor
+    parts: Mapping[str, float | Tensor]
 
 
 def locality_answers(lm: LanguageModel, batch: FitBatch, weights: Mapping[str, Tensor] | None = None) -> Answers:
@@ -93,11 +95,16 @@ def edit_objective(
     row_loss = answers.row_loss()[:count]
     kl = divergence(before.logits, answers.logits[~is_outer])
     edit, locality = row_loss.mean(), before.mean_rows(kl).mean()
-    right = answers.sum_rows(answers.is_right().float())[:count] == answers.tokens()[:count]
     return FitLoss(
         total=c_edit * edit + c_locality * locality,
         edit=edit.detach(),
         locality=locality.detach(),
-        success=right.float().mean(),
+        success=_right_rows(answers)[:count].mean(),
+        drawdown=_right_rows(before).mean() - _right_rows(answers)[count:].mean(),
         parts={},
     )
+
+
+def _right_rows(answers: Answers) -> Tensor:
+    """Give 1 for each row whose every label is the most probable token, 0 for the others, (B,)."""
+    return (answers.sum_rows(answers.is_right().float()) == answers.tokens()).float()
