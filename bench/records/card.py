@@ -45,7 +45,8 @@ class Card:
         started: ISO 8601, UTC.
         ended: ISO 8601, UTC.
         environment: versions, device name, git commit …: what does not belong to the key.
-        counts: how many edits, probes and answers there are.
+        counts: how many edits, probes and answers there are; `left_out_probes` were not put to the edited model,
+            because another request of their group changes what they ask.
         files: the facts of the four tables.
         metrics_version: of the stored scores and summary.
         failure: why it failed.

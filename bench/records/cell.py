@@ -38,7 +38,7 @@ class Cell:
         dataset_config: its configuration, resolved, with all fields.
         split: `test` or `tune`.
         edits: how many edits are asked for.
-        mode: `single`; later `batch:n` and `sequential:n`.
+        mode: `single` or `batch:n`; see `bench.records.mode`.
         dtype: of the weights: `float32`, `bfloat16`, `float16`.
         application: `factored` or `written`.
         device: `cpu` or `cuda`.

@@ -1,7 +1,8 @@
 """The metrics: what each means, its range, which way is better, and how it is aggregated.
 
 An edit's result in each part comes from bench.records.parts. The mean of a share over edits is
-the paper's: every edit counts the same, however many probes it has.
+the paper's: every edit counts the same, however many probes it has. In batch mode each request
+counts as an edit for what it changed and broke; what it cost is that of its group.
 """
 
 from __future__ import annotations
@@ -182,8 +183,13 @@ _ALL: tuple[Metric, ...] = (
         f"mean over edits of the share of portability probes where {_EXACT}",
         "Yao et al. 2023 (arXiv:2305.13172)",
     ),
-    _cost("edit_seconds", "median over edits of the time of one edit made alone", "seconds", median),
-    _cost("edit_seconds_amortised", "mean time an edit when many are made together", "seconds"),
+    _cost(
+        "edit_seconds",
+        "median over edits of the time of one edit made alone; in batch mode that edit installs a whole group",
+        "seconds",
+        median,
+    ),
+    _cost("edit_seconds_amortised", "mean time a request when many edits are made together", "seconds"),
     _cost("fit_seconds", "time of all that was fitted or collected before the first edit", "seconds"),
     _cost("peak_memory_bytes", "largest memory of any phase above what was in use when it began", "bytes"),
 )

@@ -53,14 +53,17 @@ def score(cell: str, answers: pd.DataFrame) -> pd.DataFrame:
             tables.append(rows.assign(cell=cell, metric=name))
     if not tables:
         return empty("scores")
-    scores = pd.concat(tables, ignore_index=True)[_COLUMNS]
+    scores = pd.concat(tables, ignore_index=True)
+    group_of = answers.drop_duplicates("edit_id").set_index("edit_id")["edit_group"]
+    scores = scores.assign(edit_group=scores["edit_id"].map(group_of))[_COLUMNS]
     return scores.astype({"step": "int32", "value": "float64", "weight": "float64", "probes": "int32"})
 
 
 def cost_parts(costs: pd.DataFrame) -> pd.DataFrame:
     """Turn costs into rows like `score`'s for the metrics of cost, over any number of cells.
 
-    The unit of a latency is the edit; that of a fit and of a peak is the cell, that is the seed.
+    The unit of a latency is the edit, in batch mode that of a whole group; that of a fit and of a peak is the cell,
+    that is the seed.
     """
     measured, phase = costs["measure"], costs["phase"]
     is_edit = phase == CostPhase.EDIT
@@ -191,7 +194,7 @@ def _locality_kl(phases: _Phases) -> pd.DataFrame:
 
 def _cost_rows(name: str, cell: pd.Index | pd.Series, unit: pd.Index | pd.Series, value: pd.Series) -> pd.DataFrame:
     table = pd.DataFrame({"cell": cell.to_numpy(), "edit_id": unit.to_numpy(), "value": value.to_numpy()})
-    return table.assign(step=0, metric=name, weight=1.0, probes=0)[_COLUMNS]
+    return table.assign(edit_group=None, step=0, metric=name, weight=1.0, probes=0)[_COLUMNS]
 
 
 def _row_names(rows: pd.DataFrame) -> pd.Series:

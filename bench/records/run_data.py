@@ -126,12 +126,20 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
     """
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read()
+            table = _completed(file.read(), SCHEMAS[name])
         if not table.schema.equals(SCHEMAS[name]):
             raise StoreError(f"{str(path)!r} has not the columns of {name!r}; it is of another version.")
         return cast(pd.DataFrame, table.to_pandas())
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{str(path)!r} can not be read: {error}. Run the same sweep again.") from error
+
+
+def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Add to a table of an older version the columns that came later and may be null."""
+    added = [field for field in schema if field.name not in table.schema.names and field.nullable]
+    for field in added:
+        table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names) if added and set(schema.names) <= set(table.schema.names) else table
 
 
 def _cell_folders(run: Path) -> list[Path]:

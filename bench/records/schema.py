@@ -59,6 +59,7 @@ def _column(name: str, kind: pa.DataType, *, null: bool = False) -> pa.Field:
 ANSWERS = pa.schema(
     [
         _column("edit_id", pa.string()),
+        _column("edit_group", pa.string(), null=True),  # whose requests one edit installed; null in single mode
         _column("step", pa.int32()),  # edits since this one; 0 in single mode
         _column("probe_id", pa.string()),
         _column("kind", pa.string()),  # a value of bench.editing.request.ProbeKind
@@ -80,6 +81,7 @@ SCORES = pa.schema(
     [
         _column("cell", pa.string()),
         _column("edit_id", pa.string()),
+        _column("edit_group", pa.string(), null=True),  # as in ANSWERS
         _column("step", pa.int32()),
         _column("metric", pa.string()),  # a part: bench.records.parts
         _column("value", pa.float64()),  # the edit's own result is value / weight
@@ -92,7 +94,7 @@ COSTS = pa.schema(
     [
         _column("cell", pa.string()),
         _column("phase", pa.string()),
-        _column("edit_id", pa.string(), null=True),
+        _column("edit_id", pa.string(), null=True),  # of one edit: its request, or its group in batch mode
         _column("measure", pa.string()),  # seconds, cpu_seconds, peak_memory_bytes, edit_bytes …
         _column("value", pa.float64()),
         _column("cached", pa.bool_()),  # spent by an earlier run whose result was used again
@@ -138,6 +140,7 @@ class AnswerRow:
     log_prob: float
     prompt: str
     answer: str
+    edit_group: str | None = None
     step: int = 0
     scope: str | None = None
     alternative_log_prob: float | None = None

@@ -1,4 +1,4 @@
-"""Intervals for metrics, by resampling edits."""
+"""Intervals for metrics, by resampling edits, or groups of edits that were installed together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from bench.records.aggregate import Floats, Units, median, ratio
 from bench.records.metrics import Metric
 
-__all__ = ["Bounds", "Interval", "interval", "pool_seeds", "units", "wilson"]
+__all__ = ["Bounds", "Interval", "estimate", "interval", "pool_seeds", "units", "wilson"]
 
 RESAMPLES = 9_999  # scipy.stats.bootstrap's default
 _BATCH = 2_000_000  # resampled numbers held at once: 16 MB a part
@@ -33,6 +33,35 @@ class Interval(NamedTuple):
     low: float
     high: float
     n: int
+
+
+def estimate(parts: pd.DataFrame, metric: Metric, *, seed: int) -> Interval | None:
+    """Give a metric over some cells that differ only in their seeds, with its interval; None if no edit has it.
+
+    The resampled unit is the edit, averaged over the seeds. Where edits were installed in groups it is the group:
+    its edits share one change of the model. Each seed draws its own groups of the same edits, so no unit can be
+    averaged over the seeds, and groups of two seeds are not independent either. The bounds are therefore those of a
+    single seed, averaged: more seeds do not narrow them, which can only be too wide.
+
+    Args:
+        parts: score rows of the cells.
+        metric: which one.
+        seed: of the resampling.
+    """
+    parts = parts[parts["metric"].isin(metric.parts)]
+    if parts["edit_group"].isna().all():
+        data = units(pool_seeds(parts), metric)
+        return None if data is None else interval(data, metric, seed=seed)
+    by_seed = [found for _, rows in parts.groupby("cell", sort=False) if (found := units(rows, metric)) is not None]
+    if not by_seed:
+        return None
+    alone = [interval(data, metric, seed=seed) for data in by_seed]
+    together = Units(*(np.concatenate(side, axis=1) for side in zip(*by_seed, strict=True)))
+    mean = float(metric.aggregate(*together))
+    low = mean - float(np.mean([found.mean - found.low for found in alone]))
+    high = mean + float(np.mean([found.high - found.mean for found in alone]))
+    lowest, highest = metric.range
+    return Interval(mean, max(low, lowest), min(high, highest), min(found.n for found in alone))
 
 
 def interval(
@@ -85,19 +114,19 @@ def pool_seeds(parts: pd.DataFrame) -> pd.DataFrame:
         parts: score rows of the cells of one group.
 
     Returns:
-        Columns metric, edit_id, step, value, weight; one row a part, edit and step.
+        Columns metric, edit_id, step, value, weight, edit_group; one row a part, edit and step.
     """
     keys = ["metric", "edit_id", "step"]
     if parts["cell"].nunique() <= 1:
-        return parts[[*keys, "value", "weight"]]
-    return parts.groupby(keys, sort=False)[["value", "weight"]].mean().reset_index()
+        return parts[[*keys, "value", "weight", "edit_group"]]
+    return parts.groupby(keys, sort=False)[["value", "weight"]].mean().reset_index().assign(edit_group=None)
 
 
 def units(pooled: pd.DataFrame, metric: Metric) -> Units | None:
-    """Arrange the parts of one metric by edit; None if no edit has them all.
+    """Arrange the parts of one metric by edit, or added up by group; None if no edit has them all.
 
     Args:
-        pooled: what `pool_seeds` gives.
+        pooled: what `pool_seeds` gives, or the score rows of one cell.
         metric: whose parts are wanted.
     """
     columns = [
@@ -107,6 +136,9 @@ def units(pooled: pd.DataFrame, metric: Metric) -> Units | None:
     table = columns[0] if len(columns) == 1 else pd.concat(columns, axis=1, join="inner")
     if not len(table):
         return None
+    if pooled["edit_group"].notna().any():
+        group_of = pooled.drop_duplicates("edit_id").set_index("edit_id")["edit_group"]
+        table = table.groupby(table.index.get_level_values("edit_id").map(group_of), sort=False).sum()
     matrix = table.to_numpy(dtype=np.float64).T  # value, weight, value, weight …
     return Units(matrix[0::2], matrix[1::2])
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 
 from bench.errors import StoreError, nearest
@@ -25,7 +26,7 @@ from bench.records.folder import FileFacts, move_aside, remove_leftovers, write_
 from bench.records.metrics import METRICS_VERSION
 from bench.records.result import CellResult
 from bench.records.run_data import RunData
-from bench.records.schema import to_arrow
+from bench.records.schema import Phase, to_arrow
 from bench.records.status import Status
 from bench.records.toml import dumps
 
@@ -144,7 +145,6 @@ class Store:
             StoreError: a table does not fit its columns, or the disk is full or read-only.
         """
         tables = {name: to_arrow(name, frame) for name, frame in result.tables.items()}
-        answers = result.tables["answers"]
         card = Card(
             cell=cell,
             key=cell.key,
@@ -152,11 +152,7 @@ class Store:
             started=result.started,
             ended=result.ended,
             environment=result.environment,
-            counts={
-                "edits": int(answers["edit_id"].nunique()),
-                "probes": len(answers[["edit_id", "probe_id"]].drop_duplicates()),
-                "answers": len(answers),
-            },
+            counts=_counts(result.tables["answers"]),
             files={},
             metrics_version=METRICS_VERSION,
             failure=result.failure,
@@ -210,6 +206,18 @@ class Store:
 
         write_folder(self.cell_folder(run, card.cell), fill, describe)
         return written
+
+
+def _counts(answers: pd.DataFrame) -> dict[str, int]:
+    probe = ["edit_id", "probe_id"]
+    asked = len(answers[probe].drop_duplicates())
+    edited = answers[answers["phase"] == Phase.EDITED]
+    return {
+        "edits": int(answers["edit_id"].nunique()),
+        "probes": asked,
+        "answers": len(answers),
+        "left_out_probes": asked - len(edited[probe].drop_duplicates()),
+    }
 
 
 def _is_run(name: str) -> bool:

@@ -11,7 +11,7 @@ from bench.records.cell import Cell
 from bench.records.metrics import METRICS
 from bench.records.parts import cost_parts
 from bench.records.schema import SUMMARY, empty
-from bench.records.statistics import interval, pool_seeds, units
+from bench.records.statistics import estimate
 from bench.records.status import Status
 
 __all__ = ["IDENTITY", "cells_frame", "summarise", "summarise_cell"]
@@ -68,8 +68,8 @@ def summarise_cell(cell: Cell, parameters: int | None, scores: pd.DataFrame, cos
 def cells_frame(cards: Iterable[Card]) -> pd.DataFrame:
     """Give a row a cell: its identity, how it ended and how long it took.
 
-    Rows are sorted by dataset, mode, size of the model, method and seed. Where two groups would
-    have the same identity, `config` says in what else they differ.
+    Rows are sorted by dataset, mode (the smallest groups first), size of the model, method and seed.
+    Where two groups would have the same identity, `config` says in what else they differ.
     """
     rows = [
         _cell_row(card.cell)
@@ -111,7 +111,14 @@ def _cells(rows: list[dict[str, object]]) -> pd.DataFrame:
     frame["parameters"] = frame["parameters"].astype("Int64")
     frame = frame[[*columns, *(name for name in frame.columns if name not in columns)]]
     order = ["dataset", "mode", "parameters", "model", "method", "config", "seed"]
-    return frame.sort_values(order, kind="stable").reset_index(drop=True)
+    return frame.sort_values(order, kind="stable", key=_sortable).reset_index(drop=True)
+
+
+def _sortable(column: pd.Series) -> pd.Series:
+    """Sort modes by the requests that an edit installs, not by their spelling; leave other columns as they are."""
+    if column.name != "mode":
+        return column
+    return column.astype("str").str.extract(r":(\d+)$", expand=False).fillna("0").astype("int64")
 
 
 def _told_apart(rows: list[dict[str, object]]) -> list[dict[str, object]]:
@@ -141,12 +148,10 @@ def _differences(groups: Mapping[object, Mapping[str, object]]) -> dict[object, 
 
 
 def _metric_rows(parts: pd.DataFrame, seed: int) -> list[dict[str, object]]:
-    pooled = pool_seeds(parts)
     rows: list[dict[str, object]] = []
     for metric in METRICS.values():
-        data = units(pooled, metric)
-        if data is not None:
-            found = interval(data, metric, seed=seed)
+        found = estimate(parts, metric, seed=seed)
+        if found is not None:
             ends = {"ci_low": found.low, "ci_high": found.high}
             rows.append({"metric": metric.name, "mean": found.mean, **ends, "n": found.n})
     return rows

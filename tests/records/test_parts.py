@@ -224,3 +224,12 @@ def test_costs_become_metrics_by_edit_or_by_cell() -> None:
         "fit_seconds": (60.0, 1),
         "peak_memory_bytes": (7e6, 1),
     }
+
+
+def test_every_score_names_the_group_of_its_edit(answers: pd.DataFrame) -> None:
+    grouped = answers.assign(edit_group=answers["edit_id"].map({"e1": "g1", "e2": "g2"}))
+
+    scores = score("k", grouped)
+
+    assert set(scores[["edit_id", "edit_group"]].itertuples(index=False, name=None)) == {("e1", "g1"), ("e2", "g2")}
+    assert score("k", answers)["edit_group"].isna().all()

@@ -12,7 +12,7 @@ import scipy.stats
 
 from bench.records.aggregate import Units
 from bench.records.metrics import METRICS
-from bench.records.statistics import interval, pool_seeds, units, wilson
+from bench.records.statistics import estimate, interval, pool_seeds, units, wilson
 
 
 def ones(values: Any) -> Units:
@@ -136,11 +136,24 @@ def test_a_higher_confidence_is_a_wider_interval() -> None:
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def part(cell: str, edit: str, metric: str, value: float, weight: float = 1.0) -> dict[str, object]:
+def part(
+    cell: str, edit: str, metric: str, value: float, weight: float = 1.0, group: str | None = None
+) -> dict[str, object]:
     """One score row."""
     return {
-        "cell": cell, "edit_id": edit, "step": 0, "metric": metric, "value": value, "weight": weight, "probes": 1
+        "cell": cell, "edit_id": edit, "edit_group": group, "step": 0, "metric": metric, "value": value,
+        "weight": weight, "probes": 1,
     }  # fmt: skip
+
+
+def grouped(cell: str, metric: str, values: Any, weights: Any = None, *, size: int = 3) -> list[dict[str, object]]:
+    """Score rows of groups, each of `size` edits with the same value."""
+    weights = np.ones(len(values)) if weights is None else weights
+    return [
+        part(cell, f"e{size * place + edit}", metric, value, weight, group=f"g{place}")
+        for place, (value, weight) in enumerate(zip(values, weights, strict=True))
+        for edit in range(size)
+    ]
 
 
 def test_seeds_are_averaged_by_edit() -> None:
@@ -162,6 +175,74 @@ def test_units_keep_only_edits_that_have_every_part() -> None:
     assert data is not None
     assert data.values.tolist() == [[7.0], [6.0]]
     assert data.weights.tolist() == [[2.0], [2.0]]
+
+
+def test_the_unit_of_edits_that_were_installed_together_is_their_group() -> None:
+    rows = [part("c", f"e{i}", "token_accuracy", i, 4.0, group=f"g{i // 2}") for i in range(4)]
+
+    data = units(pd.DataFrame(rows), METRICS["token_accuracy"])
+
+    assert data is not None
+    assert data.values.tolist() == [[0.0 + 1.0, 2.0 + 3.0]]
+    assert data.weights.tolist() == [[8.0, 8.0]]
+
+
+def test_groups_keep_only_edits_that_have_every_part() -> None:
+    rows = [
+        part("c", "e1", "text_nll_edited", 5.0, 2.0, group="g"),
+        part("c", "e2", "text_nll_edited", 7.0, 2.0, group="g"),
+        part("c", "e2", "text_nll_base", 6.0, 2.0, group="g"),
+    ]
+
+    data = units(pd.DataFrame(rows), METRICS["drawdown_perplexity"])
+
+    assert data is not None
+    assert data.values.tolist() == [[7.0], [6.0]]
+
+
+@pytest.mark.parametrize("name", ["success", "drawdown", "locality_kl", "token_accuracy"])
+def test_edits_that_agree_within_their_group_are_no_more_evidence_than_one_of_each(name: str) -> None:
+    values = np.random.default_rng(0).random(20)
+
+    found = estimate(pd.DataFrame(grouped("c", name, values)), METRICS[name], seed=3)
+
+    assert found is not None
+    assert found.n == 20
+    assert found == pytest.approx(interval(ones(values), METRICS[name], seed=3), rel=1e-9)
+
+
+def test_a_group_of_one_is_an_edit() -> None:
+    rows = pd.DataFrame(grouped("c", "success_request", [1] * 8 + [0] * 2, size=1))
+
+    assert estimate(rows, METRICS["success_request"], seed=0) == pytest.approx((0.8, 0.490162, 0.943318, 10), abs=1e-6)
+
+
+def test_more_seeds_do_not_narrow_the_interval_of_groups() -> None:
+    values = np.random.default_rng(0).random(20)
+    other = values[::-1]  # other groups of the same edits
+    seeds = [pd.DataFrame(grouped(cell, "locality_kl", v)) for cell, v in (("s0", values), ("s1", other))]
+
+    one, two = (estimate(pd.concat(rows), METRICS["locality_kl"], seed=0) for rows in (seeds[:1], seeds))
+
+    assert one is not None
+    assert two is not None
+    assert (two.mean, two.n) == (pytest.approx(one.mean), 20)
+    assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.1)
+
+
+def test_seeds_of_groups_are_pooled_by_their_sums_and_stay_in_range() -> None:
+    rows = [*grouped("s0", "success", [1.0, 1.0]), *grouped("s1", "success", [0.0, 1.0])]
+
+    found = estimate(pd.DataFrame(rows), METRICS["success"], seed=0)
+
+    assert found is not None
+    assert found.mean == 0.75
+    assert 0.0 <= found.low <= found.mean <= found.high <= 1.0
+
+
+def test_a_metric_that_no_edit_has_is_not_estimated() -> None:
+    assert estimate(pd.DataFrame(grouped("c", "success", [1.0])), METRICS["portability"], seed=0) is None
+    assert estimate(pd.DataFrame([part("c", "e", "success", 1.0)]), METRICS["portability"], seed=0) is None
 
 
 @pytest.mark.parametrize(("n", "share"), [(100, 0.5), (100, 0.9), (200, 0.5), (200, 0.9)])

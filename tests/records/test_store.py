@@ -57,10 +57,21 @@ def test_a_written_cell_is_found_with_all_it_was_given(store: Store, make_cell: 
     assert found is not None
     assert (found.cell, found.status, found.parameters) == (cell, Status.DONE, 3_100_000)
     assert found.environment == {"torch": "2.11", "gpus": ["H200"]}
-    assert found.counts == {"edits": 2, "probes": 8, "answers": 16}
+    assert found.counts == {"edits": 2, "probes": 8, "answers": 16, "left_out_probes": 0}
     assert found.notes == ("a batch was halved",)
     assert found.seconds == 90.0
     assert sorted(os.listdir(store.cell_folder("run", cell))) == FILES
+
+
+def test_a_card_counts_the_probes_that_were_not_put_to_the_edited_model(
+    store: Store, make_cell: Any, make_result: Any, answers: pd.DataFrame
+) -> None:
+    cell = make_cell(mode="batch:2")
+    is_left_out = (answers["probe_id"] == "near") & (answers["phase"] == "edited") & (answers["edit_id"] == "e1")
+
+    card = store.write("run", cell, make_result(cell, answers=answers[~is_left_out]))
+
+    assert card.counts == {"edits": 2, "probes": 8, "answers": 15, "left_out_probes": 1}
 
 
 def test_a_cell_that_is_not_there_is_not_found(store: Store, make_cell: Any) -> None:

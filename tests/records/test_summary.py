@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bench.errors import StoreError
 from bench.records import run_data
-from bench.records.schema import empty
+from bench.records import schema as schema_module
+from bench.records.schema import SCHEMAS, empty
 from bench.records.status import Status
 from bench.records.store import Store
 from bench.records.summary import summarise
@@ -111,6 +114,46 @@ def test_cells_are_sorted_by_size_of_the_model(store: Store, make_cell: Any, mak
         store.write("run", cell, make_result(cell, parameters=parameters))
 
     assert store.load("run").cells["model"].tolist() == ["c-small", "b-large", "a-huge"]
+
+
+def test_cells_are_sorted_by_the_size_of_their_groups(store: Store, make_cell: Any, make_result: Any) -> None:
+    for mode in ("batch:125", "batch:5", "single", "batch:25"):
+        store.write("run", make_cell(mode=mode), make_result(make_cell(mode=mode)))
+
+    assert store.load("run").cells["mode"].tolist() == ["single", "batch:5", "batch:25", "batch:125"]
+
+
+def test_in_batch_mode_n_counts_groups(store: Store, make_cell: Any, make_result: Any, answers: pd.DataFrame) -> None:
+    cell = make_cell(mode="batch:2")
+    store.write("run", cell, make_result(cell, answers=answers.assign(edit_group="group/0000")))
+
+    summary = store.load("run").summary.set_index("metric")
+
+    assert summary.loc["success", "mean"] == pytest.approx(0.75)
+    assert summary.loc["success", "n"] == 1
+
+
+def test_tables_from_before_groups_can_be_read(
+    store: Store, make_cell: Any, make_result: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = make_cell()
+    with monkeypatch.context() as older:
+        schemas = {
+            name: pa.schema([field for field in schema if field.name != "edit_group"])
+            for name, schema in SCHEMAS.items()
+        }
+        older.setattr(schema_module, "SCHEMAS", schemas)
+        result = make_result(cell)
+        for name in ("answers", "scores"):
+            del result.tables[name]["edit_group"]
+        store.write("run", cell, result)
+
+    run = store.load("run")
+
+    assert pq.read_schema(store.cell_folder("run", cell) / "scores.parquet").names == schemas["scores"].names
+    assert run.scores.columns.tolist() == SCHEMAS["scores"].names
+    assert run.answers(cell.key)["edit_group"].isna().all()
+    assert means(summarise(run.cells, run.scores, run.costs))["success"] == pytest.approx(0.75)
 
 
 def test_answers_come_back_with_their_cell(
