@@ -23,12 +23,22 @@ ConfigT = TypeVar("ConfigT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitProgress:
-    """How far a preparation has come."""
+    """How far a preparation has come.
+
+    Args:
+        step, steps: taken, and planned.
+        loss: of the last step; NaN if there is none.
+        seconds_left: if the rest goes as fast.
+        success: on the tune split when it was last looked at, or None.
+        skipped: micro-batches that were left out because they were not finite.
+    """
 
     step: int
     steps: int
     loss: float
     seconds_left: float
+    success: float | None = None
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,9 @@ class PreparationData:
         seed: fixes every random choice of the preparation.
         log: rows of the fit log, appended to as the fit goes on.
         on_progress: called now and then.
+        resume: a checkpoint of the same preparation to go on from, or None.
+        keep: called wherever the preparation could be gone on from, with what makes the checkpoint; it is called
+            back if one is due, and the tensors that it gives are read before `keep` returns.
     """
 
     cases: Sequence[EditCase]
@@ -50,6 +63,8 @@ class PreparationData:
     seed: int
     log: list[dict[str, float]] = field(default_factory=list)
     on_progress: Callable[[FitProgress], None] = lambda progress: None
+    resume: State | None = None
+    keep: Callable[[Callable[[], State]], None] = lambda make: None
 
     def generator(self) -> torch.Generator:
         """Give a fresh generator on the CPU, seeded."""
@@ -126,10 +141,19 @@ class Editor(ABC, Generic[ConfigT]):
             config: the editor's configuration.
             at_once: how many requests one edit must install.
         """
-        if architecture.kind not in cls.kinds:
-            return f"{cls.name} does not edit {architecture.kind} models"
+        return cls.refuses(architecture.kind, at_once=at_once)
+
+    @classmethod
+    def refuses(cls, kind: ModelKind, *, at_once: int) -> str | None:
+        """Give the reason why this editor edits no model of a kind, or not so many requests at once.
+
+        It needs no model, so that a sweep knows it beforehand.
+        """
+        if kind not in cls.kinds:
+            return f"{cls.name} does not edit {kind} models"
         if cls.max_batch is not None and at_once > cls.max_batch:
-            return f"{cls.name} installs at most {cls.max_batch} requests at once, not {at_once}"
+            most = "1 request" if cls.max_batch == 1 else f"{cls.max_batch} requests"
+            return f"{cls.name} installs at most {most} at once, not {at_once}"
         return None
 
     def base_change(self) -> WeightEdit | None:

@@ -4,254 +4,189 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict
 
-import numpy as np
 import torch
 
-from bench.editing.config import config
+from bench.editing.accumulation import Gathered, gather
+from bench.editing.checkpoint import joined, log_rows, log_state, optimiser_state, part, resume_optimiser
 from bench.editing.edit import State
 from bench.editing.editor import FitProgress, PreparationData
-from bench.editing.objective import FitBatch, FitLoss
-from bench.editing.request import EditCase, Probe, ProbeKind
-from bench.errors import DataError, NotFinite
+from bench.editing.fit_config import PAPER_FIT, FitConfig
+from bench.editing.learner import Diverged, FitScores, Learner
+from bench.editing.look import Look
+from bench.editing.sampling import Sampler, micro_batches
 
-__all__ = ["PAPER_FIT", "FitConfig", "FitScores", "fit", "fit_batches"]
+__all__ = ["PAPER_FIT", "FitConfig", "FitScores", "fit"]
 
-_MOST_SKIPPED = 0.05  # of all steps; a fit that skips more is not to be trusted
-
-
-@config
-class FitConfig:
-    """What every fit can be told; learned editors add their own fields and defaults."""
-
-    steps: int = 300  # most optimiser steps; tuned, as all defaults here, for the embedded models and for minutes
-    edits_per_step: int = 16  # independent groups a step; the paper accumulates 10
-    group_size: int = 1  # requests installed together in a group
-    outer_probes: int = 2  # of each case and step, that must follow the edit
-    locality_probes: int = 2  # of each case and step, that must not
-    clip: float = 1.0  # global norm of the gradient; few edits have a divergence that dwarfs all others
-    decay_to: float = 0.1  # the cosine schedule ends at this fraction of the learning rate; 1: no decay
-    validate_every: int = 60  # steps between two looks at the tune split
-    validation_edits: int = 96  # edits of the tune split in each look
-    patience: int = 4  # looks without a better loss after which the fit stops; MEND: 20,000 / 5,000
-    c_edit: float = 0.3  # weight of the edit loss; 0.1 with the divergence over all positions, as in the paper
+_MOST_SKIPPED = 0.05  # of all micro-batches; a fit that skips more is not to be trusted
+_MOST_IN_A_ROW = 20  # steps of which nothing was finite; by then the editor itself is not
+_LOG_EVERY = 10  # steps
 
 
-# Mitchell et al. 2022, appendix C, and config/config.yaml of eric-mitchell/mend: learned editors merge it into `paper`.
-PAPER_FIT: Mapping[str, Any] = {
-    "steps": 50_000,  # 500,000 micro-batches of one edit, ten a step
-    "edits_per_step": 10,
-    "outer_probes": 1,
-    "locality_probes": 1,
-    "clip": 100.0,
-    "decay_to": 1.0,
-    "validate_every": 500,
-    "validation_edits": 500,
-    "c_edit": 0.1,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitScores:
-    """One look at the tune split.
-
-    Args:
-        step: after how many steps.
-        loss: the objective by which the best state is chosen.
-        edit: mean negative log-likelihood of the targets, nats.
-        locality: mean divergence on locality probes, nats.
-        success: fraction of outer probes answered exactly.
-    """
-
-    step: int
-    loss: float
-    edit: float
-    locality: float
-    success: float
-
-
-class Fitted(Protocol):
-    """What the loop asks of a learned editor; see `LearnedEditor` for each."""
-
-    def outer_parameters(self) -> list[dict[str, Any]]: ...
-
-    def optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer: ...
-
-    def schedule(self, step: int) -> float | None: ...
-
-    def loss(self, batch: FitBatch, *, is_training: bool) -> FitLoss: ...
-
-    def after_step(self, loss: FitLoss) -> None: ...
-
-    def after_validation(self, scores: FitScores) -> None: ...
-
-    def state(self) -> State: ...
-
-
-def fit(editor: Fitted, settings: FitConfig, data: PreparationData) -> State:
+def fit(learner: Learner, settings: FitConfig, data: PreparationData) -> State:
     """Fit an editor and give its best state on the tune split.
 
-    Each step draws independent edits of the fit split; each starts from the unedited model.
+    Each step draws independent edits of the fit split; each starts from the unedited model. After each step
+    `data.keep` is offered a checkpoint. With `data.resume` the fit goes on from one; `learner` must then have been
+    made from its part `editor`, and the result is bit for bit that of a fit which was never interrupted (on a CPU,
+    with the same number of threads).
 
     Raises:
-        DataError: the fit split has too few cases.
-        NotFinite: more than one step in twenty had a gradient with NaN or infinity.
+        DataError: the fit split has too few cases, or they lack probes.
+        Diverged: more than one micro-batch in twenty had a loss or gradient with NaN or infinity, or every
+            look at the tune split.
     """
-    needed = settings.group_size * settings.edits_per_step
-    if len(data.cases) < needed:
-        raise DataError(f"a fit needs {needed} cases, the fit split has {len(data.cases)}.")
-    groups = editor.outer_parameters()
-    optimiser = editor.optimiser(groups)
-    rates = [group["lr"] for group in optimiser.param_groups]
-    batches = fit_batches(data.cases, settings, seed=data.seed)
-    look = _Look(editor, settings, data)
-    started, skipped = time.perf_counter(), 0
-    for step in range(settings.steps):
-        if step % settings.validate_every == 0 and look.is_stalled(step):
-            break
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * _factor(editor, settings, step)
-        with torch.enable_grad():
-            loss = editor.loss(next(batches), is_training=True)
-        if _step(optimiser, loss, settings.clip):
-            editor.after_step(loss)
-        else:
-            skipped += 1
-            if skipped > max(_MOST_SKIPPED * settings.steps, 3):
-                raise NotFinite(
-                    f"{skipped} of {step + 1} steps had a gradient with NaN or infinity; the fit is stopped."
-                )
-        if step % 10 == 0 or step + 1 == settings.steps:
-            _report(data, loss, step, settings.steps, skipped, time.perf_counter() - started)
-    else:
-        look.is_stalled(settings.steps)
-    return look.best
+    loop = _Loop(learner, settings, data)
+    if data.resume is not None:
+        loop.resume(data.resume)
+    return loop.run()
 
 
-def fit_batches(cases: Sequence[EditCase], settings: FitConfig, *, seed: int) -> Iterator[FitBatch]:
-    """Draw batches for ever: a permutation of the cases, and a new one when it is used up.
-
-    Source of the order: MEND's sampler; see editors' sampling in the reference code.
-    """
-    random = np.random.default_rng(seed)
-    order: list[int] = []
-    while True:
-        chosen = []
-        for _ in range(settings.edits_per_step):
-            if len(order) < settings.group_size:  # a group never spans two permutations: it could hold a case twice
-                order = random.permutation(len(cases)).tolist()
-            chosen.append([cases[order.pop()] for _ in range(settings.group_size)])
-        yield _batch(chosen, settings, random)
-
-
-def _batch(groups: Sequence[Sequence[EditCase]], settings: FitConfig, random: np.random.Generator) -> FitBatch:
-    """Take of each case some probes that follow the edit and some that must not."""
-    outer: list[tuple[int, Probe]] = []
-    locality: list[tuple[int, Probe]] = []
-    for index, group in enumerate(groups):
-        for case in group:
-            follow = [p for p in case.probes if p.kind in (ProbeKind.REQUEST, ProbeKind.REPHRASE)]
-            stay = [p for p in case.probes if p.kind is ProbeKind.LOCALITY]
-            outer.extend((index, probe) for probe in _drawn(follow, settings.outer_probes, random))
-            locality.extend((index, probe) for probe in _drawn(stay, settings.locality_probes, random))
-    if not outer or not locality:
-        raise DataError("a fit needs cases with request or rephrase probes, and with locality probes; these have none.")
-    requests = tuple(tuple(case.request for case in group) for group in groups)
-    return FitBatch(groups=requests, outer=tuple(outer), locality=tuple(locality))
-
-
-def _drawn(probes: Sequence[Probe], count: int, random: np.random.Generator) -> list[Probe]:
-    return [probes[i] for i in random.permutation(len(probes))[:count]]
-
-
-def _factor(editor: Fitted, settings: FitConfig, step: int) -> float:
-    factor = editor.schedule(step)
-    if factor is None:
-        cosine = (1 + math.cos(math.pi * step / settings.steps)) / 2
-        factor = settings.decay_to + (1 - settings.decay_to) * cosine
-    return factor
-
-
-def _step(optimiser: torch.optim.Optimizer, loss: FitLoss, clip: float) -> bool:
-    """Take one step; say whether the gradient was finite."""
-    optimiser.zero_grad(set_to_none=True)
-    loss.total.backward()
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
-    if not bool(torch.isfinite(norm)) or not bool(torch.isfinite(loss.total)):
-        return False
-    optimiser.step()
-    return True
-
-
-def _report(data: PreparationData, loss: FitLoss, step: int, steps: int, skipped: int, seconds: float) -> None:
-    row = {
-        "step": float(step),
-        "seconds": seconds,
-        "loss": float(loss.total.detach()),
-        "edit_loss": float(loss.edit),
-        "locality_loss": float(loss.locality),
-        "success": float(loss.success),
-        "skipped": float(skipped),
-        **loss.parts,
-    }
-    data.log.append(row)
-    left = seconds / (step + 1) * (steps - step - 1)
-    data.on_progress(FitProgress(step=step + 1, steps=steps, loss=row["loss"], seconds_left=left))
-
-
-class _Look:
-    """Looks at the tune split, keeps the best state, and says when to stop."""
-
-    def __init__(self, editor: Fitted, settings: FitConfig, data: PreparationData) -> None:
-        self._editor = editor
+class _Loop:
+    def __init__(self, learner: Learner, settings: FitConfig, data: PreparationData) -> None:
+        self._learner = learner
         self._settings = settings
-        self._log = data.log
-        few = data.tune[: settings.validation_edits]
-        few = few[: len(few) - len(few) % settings.group_size]
-        size = settings.edits_per_step * settings.group_size
-        # The tune probes are drawn once, so that every look sees the same ones.
-        random = np.random.default_rng(0)
-        chunks = [few[i : i + size] for i in range(0, len(few), size)]
-        n = settings.group_size
-        self._batches = [_batch([c[i : i + n] for i in range(0, len(c), n)], settings, random) for c in chunks]
-        self._lowest = math.inf
-        self._since = 0
-        self.best = editor.state()
+        self._data = data
+        self._sampler = Sampler(data.cases, settings, seed=data.seed)
+        self._optimiser = learner.optimiser(learner.outer_parameters())
+        self._rates = [group["lr"] for group in self._optimiser.param_groups]
+        self._parameters = [p for group in self._optimiser.param_groups for p in group["params"] if p.requires_grad]
+        self._look = Look(learner, settings, data.tune)
+        self._step = 0
+        self._skipped = 0  # micro-batches
+        self._empty_steps = 0  # the last steps, as far as nothing in them was finite
+        self._loss = math.nan
+        self._seconds_before = 0.0  # of the parts before a checkpoint
+        self._started = time.perf_counter()
 
-    def is_stalled(self, step: int) -> bool:
-        """Look, keep the state if it is the best so far, and say whether patience is at an end."""
-        if not self._batches:
-            self.best = self._editor.state()
-            return False
-        scores = self._scores(step)
-        self._editor.after_validation(scores)
-        self._log.append({f"tune_{k}": v for k, v in _floats(scores).items()} | {"step": float(step)})
-        if scores.loss < self._lowest:
-            self._lowest, self._since, self.best = scores.loss, 0, self._editor.state()
+    def run(self) -> State:
+        settings = self._settings
+        while self._step < settings.steps:
+            if self._step % settings.validate_every == 0:
+                self._take_look()
+                if self._look.is_stalled:
+                    break
+            self._take_step()
+            self._data.keep(self.checkpoint)
         else:
-            self._since += 1
-        return self._since >= self._settings.patience
+            self._take_look()
+        if self._look.is_blind:
+            raise self._diverged("no look at the tune split gave a finite loss")
+        return self._look.best
 
-    def _scores(self, step: int) -> FitScores:
-        with torch.no_grad():
-            losses = [self._editor.loss(batch, is_training=False) for batch in self._batches]
-        weights = np.array([len(batch.groups) for batch in self._batches], dtype=float)
-
-        def mean(values: list[float]) -> float:
-            return float(np.average(values, weights=weights))
-
-        return FitScores(
-            step=step,
-            loss=mean([float(x.total) for x in losses]),
-            edit=mean([float(x.edit) for x in losses]),
-            locality=mean([float(x.locality) for x in losses]),
-            success=mean([float(x.success) for x in losses]),
+    def checkpoint(self) -> State:
+        """Give all that the rest of the fit depends on."""
+        numbers = {
+            "step": self._step,
+            "skipped": self._skipped,
+            "empty_steps": self._empty_steps,
+            "seconds": self._seconds(),
+        }
+        return joined(
+            {
+                "editor": self._learner.state(),
+                "editor_fit": self._learner.fit_state(),
+                "optimiser": optimiser_state(self._optimiser),
+                "sampler": self._sampler.state(),
+                "look": self._look.state(),
+                "log": log_state(self._data.log),
+                "loop": State(values=numbers),
+            }
         )
 
+    def resume(self, checkpoint: State) -> None:
+        """Go on from a checkpoint."""
+        numbers = part(checkpoint, "loop").values
+        self._step, self._skipped = numbers["step"], numbers["skipped"]
+        self._empty_steps, self._seconds_before = numbers["empty_steps"], numbers["seconds"]
+        self._learner.resume(part(checkpoint, "editor_fit"))
+        resume_optimiser(self._optimiser, part(checkpoint, "optimiser"))
+        self._sampler.resume(part(checkpoint, "sampler"))
+        self._look.resume(part(checkpoint, "look"))
+        self._data.log[:] = log_rows(part(checkpoint, "log"))
 
-def _floats(scores: FitScores) -> dict[str, float]:
-    return {"loss": scores.loss, "edit": scores.edit, "locality": scores.locality, "success": scores.success}
+    def _take_step(self) -> None:
+        settings, step = self._settings, self._step
+        factor = self._factor(step)
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+        batches = micro_batches(self._sampler.draw(), settings.micro_batch)
+        gathered = gather(self._learner, batches, self._parameters, precision=settings.precision)
+        if gathered.loss is not None:
+            self._descend(gathered)
+            self._learner.after_step(gathered.loss)
+            self._loss = float(gathered.loss.total)
+        self._step += 1
+        self._count_skipped(gathered, self._step * len(batches), settings.steps * len(batches))
+        if step % _LOG_EVERY == 0 or self._step == settings.steps:
+            self._log_step(gathered, step, factor)
+        self._report()
+
+    def _descend(self, gathered: Gathered) -> None:
+        # As torch's clip_grad_norm_, but not in place: a gradient may be a view that autograd expanded.
+        scale = min(self._settings.clip / (gathered.norm + 1e-6), 1.0)
+        for parameter, gradient in zip(self._parameters, gathered.gradient, strict=True):
+            parameter.grad = gradient if gradient is None or scale == 1 else gradient * scale
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+
+    def _factor(self, step: int) -> float:
+        factor = self._learner.schedule(step)
+        if factor is None:
+            cosine = (1 + math.cos(math.pi * step / self._settings.steps)) / 2
+            factor = self._settings.decay_to + (1 - self._settings.decay_to) * cosine
+        return factor
+
+    def _count_skipped(self, gathered: Gathered, tried: int, planned: int) -> None:
+        self._skipped += gathered.skipped
+        self._empty_steps = 0 if gathered.loss is not None else self._empty_steps + 1
+        if self._skipped > max(_MOST_SKIPPED * planned, 3) or self._empty_steps > _MOST_IN_A_ROW:
+            raise self._diverged(
+                f"{self._skipped} of {tried} micro-batches had a loss or gradient with NaN or infinity"
+            )
+
+    def _diverged(self, what: str) -> Diverged:
+        look = self._look
+        return Diverged(f"{what}; the fit was stopped after step {self._step}.", state=look.best, step=look.best_step)
+
+    def _take_look(self) -> None:
+        scores = self._look.take(self._step)
+        if scores is not None:
+            self._data.log.append({k if k == "step" else f"tune_{k}": float(v) for k, v in asdict(scores).items()})
+
+    def _log_step(self, gathered: Gathered, step: int, factor: float) -> None:
+        row = {"step": float(step), "seconds": self._seconds(), "rate": factor, "skipped": float(self._skipped)}
+        if gathered.loss is not None:
+            loss = gathered.loss
+            row |= {
+                "loss": float(loss.total),
+                "edit_loss": float(loss.edit),
+                "locality_loss": float(loss.locality),
+                "success": float(loss.success),
+                "drawdown": float(loss.drawdown),
+                "gradient_norm": gathered.norm,
+                **{name: float(value) for name, value in loss.parts.items()},
+            }
+        sizes = self._learner.step_sizes()
+        if sizes:
+            values = torch.stack([size.detach() for size in sizes.values()]).tolist()
+            row |= {f"alpha/{name}": value for name, value in zip(sizes, values, strict=True)}
+        self._data.log.append(row)
+
+    def _report(self) -> None:
+        seconds, left = self._seconds(), self._settings.steps - self._step
+        scores = self._look.scores
+        self._data.on_progress(
+            FitProgress(
+                step=self._step,
+                steps=self._settings.steps,
+                loss=self._loss,
+                success=None if scores is None else scores.success,
+                skipped=self._skipped,
+                seconds_left=seconds / self._step * left,
+            )
+        )
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._started

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
+from bench.editing.checkpoint import part
 from bench.editing.edit import State
 from bench.editing.editor import Editor, PreparationData
 from bench.editing.fit import FitConfig, FitScores, fit
@@ -42,7 +45,10 @@ class LearnedEditor(Editor[ConfigT]):
 
     @abstractmethod
     def state(self) -> State:
-        """Give a copy of everything that was learned so far."""
+        """Give a copy of everything that was learned so far.
+
+        An editor made from it is the same, bit for bit: a fit that was interrupted goes on with such a one.
+        """
 
     def optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """Make the optimiser; Adam with torch's defaults, as in MEND."""
@@ -58,12 +64,27 @@ class LearnedEditor(Editor[ConfigT]):
     def after_validation(self, scores: FitScores) -> None:
         """Learn from a look at the tune split: KE's annealed margin, for one."""
 
+    def step_sizes(self) -> Mapping[str, Tensor]:
+        """Give the learned step sizes by name, scalars, for the fit log; none by default."""
+        return {}
+
+    def fit_state(self) -> State:
+        """Give what `loss`, `after_step` and `after_validation` have learned that is not in `state`.
+
+        It is needed only to go on with a fit: KE's multiplier, or the state of a generator.
+        """
+        return State()
+
+    def resume(self, state: State) -> None:
+        """Take back what `fit_state` gave."""
+
     @classmethod
     def prepare(cls, lm: LanguageModel, config: ConfigT, data: PreparationData) -> State:
         """Fit the editor; the best state on the tune split is kept.
 
         Raises:
-            NotFinite: too many steps had a loss or gradient with NaN or infinity.
+            Diverged: too many micro-batches had a loss or gradient with NaN or infinity.
         """
-        editor = cls(lm, config, cls.initial_state(lm, config, data.generator()))
-        return fit(editor, config, data)
+        resume = data.resume
+        start = part(resume, "editor") if resume else cls.initial_state(lm, config, data.generator())
+        return fit(cls(lm, config, start), config, data)

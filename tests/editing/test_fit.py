@@ -1,22 +1,23 @@
-"""The fit loop skips what is not finite, keeps the best state, and gives the same state for the same seed."""
+"""The fit loop skips what is not finite, keeps the best state, stops in time, and can be gone on with."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
-from itertools import islice
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
+from bench.editing.checkpoint import part
 from bench.editing.edit import State
 from bench.editing.editor import FitProgress, PreparationData
-from bench.editing.fit import FitConfig, FitScores, fit, fit_batches
+from bench.editing.fit import PAPER_FIT, FitConfig, FitScores, fit
+from bench.editing.learner import Diverged
 from bench.editing.objective import FitBatch, FitLoss
-from bench.editing.request import ProbeKind
-from bench.errors import DataError, NotFinite
+from bench.errors import DataError
 from bench.testing import tiny_cases
 
 SETTINGS: dict[str, Any] = {
@@ -32,13 +33,20 @@ SETTINGS: dict[str, Any] = {
 
 
 class Valley:
-    """Learns one number: the loss is its squared distance from 3. Chosen steps give NaN."""
+    """Learns one number: the loss is its squared distance from 3, times a weight that grows with every step.
 
-    def __init__(self, *, broken: frozenset[int] = frozenset(), tune_losses: tuple[float, ...] = ()) -> None:
-        self.x = torch.zeros((), requires_grad=True)
+    Chosen micro-batches give NaN; the losses on the tune split can be given.
+    """
+
+    def __init__(
+        self, *, broken: frozenset[int] = frozenset(), tune_losses: tuple[float, ...] = (), start: State | None = None
+    ) -> None:
+        self.x = torch.zeros((), requires_grad=True) if start is None else start.tensors["x"].requires_grad_()
         self.broken = broken
         self.tune_losses = list(tune_losses)
-        self.steps = self.after_steps = 0
+        self.weight = 1.0
+        self.steps = 0 if start is None else start.values["steps"]
+        self.after_steps = 0
         self.looks: list[FitScores] = []
         self.rates: list[float] = []
         self.seen: list[tuple[str, ...]] = []
@@ -47,14 +55,15 @@ class Valley:
         return [{"params": [self.x], "lr": 0.2}]
 
     def optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        self.sgd = torch.optim.SGD(groups)
+        self.sgd = torch.optim.SGD(groups, momentum=0.5)
         return self.sgd
 
     def schedule(self, step: int) -> float | None:
         return None
 
     def loss(self, batch: FitBatch, *, is_training: bool) -> FitLoss:
-        total = (self.x - 3).square()
+        total = self.weight * (self.x - 3).square()
+        edit = total.detach()
         if is_training:
             self.rates.append(float(self.sgd.param_groups[0]["lr"]))
             self.seen.append(tuple(request.id for group in batch.groups for request in group))
@@ -62,26 +71,43 @@ class Valley:
                 total = total * float("nan")
             self.steps += 1
         elif self.tune_losses:
-            total = torch.tensor(self.tune_losses.pop(0))
-        return FitLoss(total=total, edit=_zero(), locality=_zero(), success=_zero(), parts={})
+            edit = torch.tensor(self.tune_losses.pop(0))
+        return FitLoss(
+            total=total,
+            edit=edit,
+            locality=_zero(),
+            success=torch.tensor(0.25),
+            drawdown=torch.tensor(0.125),
+            parts={"distance": (3 - self.x).detach()},
+        )
 
     def after_step(self, loss: FitLoss) -> None:
         self.after_steps += 1
+        self.weight *= 1.01
 
     def after_validation(self, scores: FitScores) -> None:
         self.looks.append(scores)
 
+    def step_sizes(self) -> Mapping[str, Tensor]:
+        return {"x": self.x}
+
     def state(self) -> State:
         return State(tensors={"x": self.x.detach().clone()}, values={"steps": self.steps})
+
+    def fit_state(self) -> State:
+        return State(values={"weight": self.weight})
+
+    def resume(self, state: State) -> None:
+        self.weight = state.values["weight"]
 
 
 def _zero() -> Tensor:
     return torch.zeros(())
 
 
-def data(*, tune: int = 4, seed: int = 0, cases: int = 12) -> PreparationData:
+def data(*, tune: int = 4, seed: int = 0, cases: int = 12, **hooks: Any) -> PreparationData:
     made = tiny_cases("causal", cases + tune)
-    return PreparationData(cases=made[:cases], tune=made[cases:], texts=[], seed=seed)
+    return PreparationData(cases=made[:cases], tune=made[cases:], texts=[], seed=seed, **hooks)
 
 
 def settings(**changes: Any) -> FitConfig:
@@ -94,19 +120,47 @@ def test_a_fit_learns() -> None:
     assert float(state.tensors["x"]) == pytest.approx(3.0, abs=1e-3)
 
 
-def test_a_step_with_nan_is_skipped_and_counted() -> None:
-    given, editor = data(), Valley(broken=frozenset({2, 5}))
+def test_a_micro_batch_with_nan_is_skipped_alone_and_counted() -> None:
+    given, editor = data(tune=0), Valley(broken=frozenset({2, 5}))
 
-    state = fit(editor, settings(), given)
+    state = fit(editor, settings(micro_batch=2), given)
 
-    assert given.log[-2]["skipped"] == 2
-    assert editor.after_steps == 38
+    assert editor.steps == 2 * 40
+    assert editor.after_steps == 40  # the other half of each of the two steps was finite
+    assert given.log[-1]["skipped"] == 2
     assert bool(torch.isfinite(state.tensors["x"]))
 
 
-def test_too_many_steps_with_nan_end_the_fit() -> None:
-    with pytest.raises(NotFinite, match="4 of 4 steps"):
-        fit(Valley(broken=frozenset(range(4))), settings(), data())
+def test_a_step_of_which_nothing_is_finite_is_none() -> None:
+    editor = Valley(broken=frozenset({2, 5}))
+
+    fit(editor, settings(), data())
+
+    assert editor.after_steps == 38
+
+
+def test_too_many_micro_batches_with_nan_end_the_fit_with_the_last_good_state() -> None:
+    editor = Valley(broken=frozenset(range(10, 30)), tune_losses=(5.0, 4.0))
+
+    with pytest.raises(Diverged, match=r"4 of 14 micro-batches .* stopped after step 14") as caught:
+        fit(editor, settings(), data())
+
+    assert caught.value.step == 10
+    assert caught.value.state.values["steps"] == 10
+
+
+def test_nothing_finite_for_long_ends_a_fit_whose_limit_is_far() -> None:
+    editor = Valley(broken=frozenset(range(100, 10_000)))
+
+    with pytest.raises(Diverged, match="21 of 121 micro-batches"):
+        fit(editor, settings(steps=10_000, validate_every=10_000), data())
+
+
+def test_a_fit_whose_every_look_is_nan_has_diverged() -> None:
+    with pytest.raises(Diverged, match="no look at the tune split gave a finite loss") as caught:
+        fit(Valley(tune_losses=(math.nan,) * 5), settings(), data())
+
+    assert caught.value.state.values["steps"] == 0
 
 
 def test_the_best_state_on_the_tune_split_is_kept() -> None:
@@ -116,6 +170,27 @@ def test_the_best_state_on_the_tune_split_is_kept() -> None:
 
     assert state.values["steps"] == 20
     assert [look.step for look in editor.looks] == [0, 10, 20, 30, 40]
+
+
+def test_a_look_is_judged_by_the_papers_objective_and_not_by_what_an_editor_adds_to_it() -> None:
+    class Weighted(Valley):
+        def loss(self, batch: FitBatch, *, is_training: bool) -> FitLoss:
+            loss = super().loss(batch, is_training=is_training)
+            return FitLoss(
+                total=loss.total,
+                edit=torch.tensor(2.0),
+                locality=torch.tensor(0.5),
+                success=loss.success,
+                drawdown=loss.drawdown,
+                parts={},
+            )
+
+    editor = Weighted()
+
+    fit(editor, settings(c_edit=0.1, steps=10), data())
+
+    assert [look.loss for look in editor.looks] == pytest.approx([0.1 * 2.0 + 0.5] * 2)
+    assert editor.looks[0].drawdown == 0.125
 
 
 def test_a_fit_stops_when_patience_is_at_an_end() -> None:
@@ -128,8 +203,17 @@ def test_a_fit_stops_when_patience_is_at_an_end() -> None:
     assert [look.step for look in editor.looks] == [0, 10, 20]
 
 
+def test_the_paper_waits_for_20000_micro_batches() -> None:
+    paper = FitConfig(**PAPER_FIT)
+
+    micro_batches = paper.edits_per_step / paper.micro_batch
+    assert paper.validate_every * micro_batches == 5_000
+    assert paper.patience * paper.validate_every * micro_batches == 20_000
+    assert paper.steps * micro_batches == 500_000
+
+
 def test_a_look_that_is_not_finite_is_never_the_best() -> None:
-    editor = Valley(tune_losses=(5.0, float("nan"), 4.0, float("nan"), float("nan")))
+    editor = Valley(tune_losses=(5.0, math.nan, 4.0, math.nan, math.nan))
 
     assert fit(editor, settings(), data()).values["steps"] == 20
 
@@ -148,6 +232,15 @@ def test_the_rate_falls_along_a_cosine() -> None:
     assert editor.rates[-1] == pytest.approx(0.02, rel=0.02)
 
 
+def test_a_gradient_above_the_limit_is_clipped_to_it() -> None:
+    given = data(tune=0)
+
+    state = fit(Valley(), settings(steps=1, clip=1.5), given)
+
+    assert given.log[0]["gradient_norm"] == pytest.approx(6.0)  # 2 · (0 - 3)
+    assert float(state.tensors["x"]) == pytest.approx(0.2 * 1.5)
+
+
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others() -> None:
     first, again, other = Valley(), Valley(), Valley()
 
@@ -162,71 +255,93 @@ def test_too_few_cases_are_refused() -> None:
         fit(Valley(), settings(), data(cases=3))
 
 
-def test_progress_and_log_tell_every_tenth_step_and_the_last() -> None:
+def test_progress_tells_every_step_and_the_log_every_tenth_and_the_last() -> None:
     told: list[FitProgress] = []
-    made = data()
-    given = PreparationData(cases=made.cases, tune=[], texts=[], seed=0, on_progress=told.append)
+    given = data(on_progress=told.append)
 
-    fit(Valley(), settings(steps=25), given)
+    fit(Valley(broken=frozenset({3})), settings(steps=25, validate_every=20), given)
 
-    assert [progress.step for progress in told] == [1, 11, 21, 25]
-    assert [row["step"] for row in given.log] == [0, 10, 20, 24]
+    assert [progress.step for progress in told] == list(range(1, 26))
+    assert (told[2].skipped, told[3].skipped, told[-1].skipped) == (0, 1, 1)
+    assert told[0].success == 0.25
     assert told[-1].seconds_left == 0
+    assert [row["step"] for row in given.log if "loss" in row] == [0, 10, 20, 24]
+    assert [row["step"] for row in given.log if "tune_loss" in row] == [0, 20, 25]
 
 
-def test_the_sampler_takes_every_case_once_before_any_twice() -> None:
-    cases = tiny_cases("causal", 12)
+def test_a_row_of_the_log_has_what_tells_how_a_fit_went() -> None:
+    given = data()
 
-    batches = list(islice(fit_batches(cases, settings(), seed=0), 6))
+    fit(Valley(), settings(steps=1), given)
 
-    ids = [request.id for batch in batches for group in batch.groups for request in group]
-    assert set(Counter(ids[:12]).values()) == {1}
-    assert set(Counter(ids).values()) == {2}
-    assert ids[:12] != ids[12:]
-
-
-def test_a_group_never_holds_a_case_twice() -> None:
-    cases = tiny_cases("causal", 5)
-
-    for batch in islice(fit_batches(cases, settings(edits_per_step=1, group_size=3), seed=0), 60):
-        assert len({request.id for request in batch.groups[0]}) == 3
+    tune, step, _ = given.log
+    assert set(tune) == {"step", "tune_loss", "tune_edit", "tune_locality", "tune_success", "tune_drawdown"}
+    assert step["loss"] == pytest.approx(9.0)
+    assert step["distance"] == pytest.approx(3.0)
+    assert step["alpha/x"] == pytest.approx(0.2 * 6)
+    assert {"edit_loss", "locality_loss", "success", "drawdown", "gradient_norm", "rate", "skipped"} <= set(step)
 
 
-def test_a_look_has_whole_groups_only() -> None:
-    sizes: list[set[int]] = []
+def stored(state: State) -> State:
+    """Write a checkpoint as bytes and read it again; its values are JSON."""
+    import json
 
-    class Counting(Valley):
-        def loss(self, batch: FitBatch, *, is_training: bool) -> FitLoss:
-            sizes.append({len(group) for group in batch.groups})
-            return super().loss(batch, is_training=is_training)
-
-    fit(Counting(), settings(group_size=2, steps=10), data(tune=5))
-
-    assert set().union(*sizes) == {2}
+    tensors = load(save({name: tensor.contiguous() for name, tensor in state.tensors.items()}))
+    return State(tensors=tensors, values=json.loads(json.dumps(state.values, allow_nan=False)))
 
 
-def test_probes_of_a_batch_name_their_group_and_kind() -> None:
-    batch = next(fit_batches(tiny_cases("causal", 12), settings(group_size=2), seed=0))
+def kept(after: int) -> tuple[list[State], Callable[[Callable[[], State]], None]]:
+    """Give where the checkpoint after a step will be, and a `keep` that makes it."""
+    offers, checkpoints = 0, []
 
-    assert [group for group, _ in batch.outer] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert {probe.kind for _, probe in batch.outer} <= {ProbeKind.REQUEST, ProbeKind.REPHRASE}
-    assert {probe.kind for _, probe in batch.locality} == {ProbeKind.LOCALITY}
-    for group, probe in batch.outer:
-        assert probe.answer in [request.target for request in batch.groups[group]]
+    def keep(make: Callable[[], State]) -> None:
+        nonlocal offers
+        offers += 1
+        if offers == after:
+            checkpoints.append(stored(make()))
 
-
-def test_a_step_may_take_several_probes_of_each_case() -> None:
-    both = settings(outer_probes=2, locality_probes=2)
-
-    batch = next(fit_batches(tiny_cases("causal", 8), both, seed=0))
-
-    assert Counter(group for group, _ in batch.outer) == dict.fromkeys(range(4), 2)
-    assert Counter(group for group, _ in batch.locality) == dict.fromkeys(range(4), 2)
-    assert len({(group, probe.id) for group, probe in batch.outer}) == 8
+    return checkpoints, keep
 
 
-def test_cases_without_locality_probes_are_refused() -> None:
-    bare = [replace(case, probes=case.probes[:1]) for case in tiny_cases("causal", 8)]
+@pytest.mark.parametrize("after", [1, 9, 10, 13, 40])
+def test_a_fit_that_is_gone_on_with_ends_as_one_that_never_stopped(after: int) -> None:
+    broken = frozenset({5, 22})
+    checkpoints, keep = kept(after)
+    whole, part_two = data(keep=keep), Valley(broken=broken)
+    state = fit(part_two, settings(), whole)
+    (checkpoint,) = checkpoints
+    resumed, editor = data(resume=checkpoint), Valley(broken=broken, start=part(checkpoint, "editor"))
 
-    with pytest.raises(DataError, match="locality probes"):
-        next(fit_batches(bare, settings(), seed=0))
+    again = fit(editor, settings(), resumed)
+
+    assert torch.equal(again.tensors["x"], state.tensors["x"])
+    assert again.values == state.values
+    assert editor.seen == part_two.seen[after:]
+    assert [without_seconds(row) for row in resumed.log] == [without_seconds(row) for row in whole.log]
+
+
+def without_seconds(row: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name != "seconds"}
+
+
+def test_patience_and_the_best_state_survive_an_interruption() -> None:
+    losses = (2.0, 1.0, 3.0, 3.0)
+    checkpoints, keep = kept(25)
+    state = fit(Valley(tune_losses=losses), settings(patience=2), data(keep=keep))
+    (checkpoint,) = checkpoints
+    editor = Valley(tune_losses=losses[3:], start=part(checkpoint, "editor"))
+
+    again = fit(editor, settings(patience=2), data(resume=checkpoint))
+
+    assert [look.step for look in editor.looks] == [30]
+    assert again.values == state.values == {"steps": 10}
+    assert torch.equal(again.tensors["x"], state.tensors["x"])
+
+
+def test_skipped_micro_batches_are_counted_over_all_parts() -> None:
+    checkpoints, keep = kept(20)
+    fit(Valley(broken=frozenset({1, 2})), settings(), data(keep=keep))
+    editor = Valley(broken=frozenset({30, 31}), start=part(checkpoints[0], "editor"))
+
+    with pytest.raises(Diverged, match="4 of 32 micro-batches"):
+        fit(editor, settings(), data(resume=checkpoints[0]))
