@@ -30,6 +30,8 @@ from bench.models.kind import ModelKind
 
 __all__ = ["build", "build_models"]
 
+transformers.utils.logging.disable_progress_bar()  # that of writing one small file
+
 _MEASURES = {
     ModelKind.CAUSAL: "every answer token is the first choice, teacher-forced, bf16 weights",
     ModelKind.SEQ2SEQ: "every answer token and the end is the first choice, teacher-forced, bf16 weights",

@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from bench.building.corpus import Batch, Corpus, stream
-from bench.building.objective import loss_of
+from bench.building.objective import loss_of, trained_by
 from bench.building.recipe import Objective, Phase, Recipe
 
 __all__ = ["OnProgress", "Progress", "train"]
 
 _WARMUP_STEPS = 100  # that of the trial runs; a tenth of a phase if that is shorter
-_FINAL_LR = 0.05  # of the peak; the trial runs ended at 0.1, with a third of the steps
 _WEIGHT_DECAY = 0.01  # torch's default for AdamW
 _MAX_GRADIENT_NORM = 1.0  # the usual bound; keeps the first steps at these rates stable
 
@@ -79,34 +80,65 @@ def _run_phase(
     rng: random.Random,
     report: Callable[[Phase, float], None],
 ) -> None:
-    optimiser = torch.optim.AdamW(model.parameters(), lr=phase.lr, weight_decay=_WEIGHT_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, phase.steps))
+    trained = dict.fromkeys(trained_by(model, phase.objective))
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter in trained)
+    optimisers = _optimisers(model, trained, phase)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, phase.steps, phase.decay_to))
+        for optimiser in optimisers
+    ]
     pad_id = model.config.pad_token_id
     batches = stream(corpus, phase.objective, batch_tokens=phase.batch_tokens, rng=rng, pad_id=pad_id)
     for _ in range(phase.steps):
-        loss = _step(model, next(batches), phase.objective, optimiser)
-        schedule.step()
+        loss = _step(model, next(batches), phase.objective, optimisers)
+        for schedule in schedules:
+            schedule.step()
         report(phase, loss)
+    model.requires_grad_(True)
 
 
-def _step(model: PreTrainedModel, batch: Batch, objective: Objective, optimiser: torch.optim.Optimizer) -> float:
+def _optimisers(
+    model: PreTrainedModel, trained: Mapping[nn.Parameter, None], phase: Phase
+) -> list[torch.optim.Optimizer]:
+    """Give Muon for the matrices of the blocks, and AdamW for embeddings, norms, biases and heads.
+
+    Source of Muon: Jordan et al. 2024, as in torch.
+    """
+    in_blocks = [module for stack in model.modules() if isinstance(stack, nn.ModuleList) for module in stack.modules()]
+    linear = [module.get_parameter("weight") for module in in_blocks if isinstance(module, nn.Linear | Conv1D)]
+    matrices = dict.fromkeys(p for p in linear if p in trained and phase.matrix_lr is not None)
+    others = [parameter for parameter in trained if parameter not in matrices]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(others, lr=phase.lr, weight_decay=_WEIGHT_DECAY, fused=True)
+    ]
+    if phase.matrix_lr is not None:
+        optimisers.append(torch.optim.Muon(list(matrices), lr=phase.matrix_lr, weight_decay=_WEIGHT_DECAY))
+    return optimisers
+
+
+def _step(
+    model: PreTrainedModel, batch: Batch, objective: Objective, optimisers: Sequence[torch.optim.Optimizer]
+) -> float:
     # bf16 halves the time of a step on CPUs with AVX512-BF16 or AMX; weights stay in float32.
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = loss_of(model, batch, objective)
-    optimiser.zero_grad()
+    for optimiser in optimisers:
+        optimiser.zero_grad()
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)
-    optimiser.step()
+    for optimiser in optimisers:
+        optimiser.step()
     return loss.item()
 
 
-def _rate(step: int, steps: int) -> float:
-    """Give the share of the peak rate: linear warm-up, then a cosine down to _FINAL_LR."""
+def _rate(step: int, steps: int, final: float) -> float:
+    """Give the share of the peak rate: linear warm-up, then a cosine down to the final share."""
     warmup = min(_WARMUP_STEPS, max(1, steps // 10))
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
-    return _FINAL_LR + (1 - _FINAL_LR) * 0.5 * (1 + math.cos(math.pi * done))
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class _Report:

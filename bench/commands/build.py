@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from bench.reporting.formats import plain
 from bench.reporting.numbers import duration
 
 __all__ = ["build"]
+
+_LINE_SECONDS = 30.0  # between two lines where there is no terminal
 
 
 def build(names: tuple[str, ...], out: Path, dataset: str, *, seed: int, threads: int, console: Console) -> None:
@@ -43,12 +46,18 @@ def build(names: tuple[str, ...], out: Path, dataset: str, *, seed: int, threads
 
 
 def _build(name: str, data: Dataset[Any], out: Path, *, seed: int, threads: int, console: Console) -> ModelCard:
-    """Train one model, showing how far it is."""
+    """Train one model, showing how far it is: on a terminal all the time, otherwise by a line now and then."""
     with console.status(f"{name}: starting") as status:
+        last = time.monotonic()
 
         def show(progress: Progress) -> None:
+            nonlocal last
             left = duration(progress.seconds_left)
-            status.update(f"{name}: step {progress.step}/{progress.steps} loss {progress.loss:.3g}, {left} left")
+            line = f"{name}: step {progress.step}/{progress.steps} loss {progress.loss:.3g}, {left} left"
+            status.update(line)
+            if not console.is_terminal and time.monotonic() - last >= _LINE_SECONDS:
+                last = time.monotonic()
+                console.print(Text(plain(line)), soft_wrap=True)
 
         (card,) = build_models([name], data, out, seed=seed, threads=threads, on_progress=show)
     return card
