@@ -84,7 +84,15 @@ def run(
         str, typer.Option(help="Models, separated by commas: embedded names, folders, hub ids.")
     ] = "facts-gpt2-3m",
     datasets: Annotated[str, typer.Option(help="Datasets, separated by commas.")] = "facts",
-    edits: Annotated[int, typer.Option(help="Test edits a cell.")] = 200,
+    modes: Annotated[
+        str,
+        typer.Option(
+            "--mode",
+            help="Modes, separated by commas: single, each request edited alone; batch:n, n requests installed by one "
+            "edit, for which learned editors are fitted, too.",
+        ),
+    ] = "single",
+    edits: Annotated[int, typer.Option(help="Test edits a cell; a multiple of n in mode batch:n.")] = 200,
     seeds: Annotated[int, typer.Option(help="Fits of each method, with the seeds 0, 1, …")] = 1,
     settings: Annotated[
         list[str] | None,
@@ -121,6 +129,7 @@ def run(
         edits=edits,
         seeds=seeds,
         sets=tuple(settings or ()),
+        modes=_names(modes),
         device=device,
         dtype=dtype,
         application=application,

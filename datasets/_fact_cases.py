@@ -72,7 +72,7 @@ class CaseMaker:
             subject=fact.subject,
             old_target=fact.object,
         )
-        probes = list(self._asked(request, [self._table.prompt(fact, p) for p in self._rephrasings(fact)]))
+        probes = list(self._asked(fact, request, [self._table.prompt(fact, p) for p in self._rephrasings(fact)]))
         for neighbour in self._neighbours(fact, target):
             phrasing = self._locality_phrasing(fact, neighbour.fact)
             probes.append(
@@ -82,6 +82,7 @@ class CaseMaker:
                     prompt=self._table.prompt(neighbour.fact, phrasing),
                     answer=neighbour.fact.object,
                     scope=neighbour.scope,
+                    about=neighbour.fact.id,
                 )
             )
         probes.extend(self._text_probes(number))
@@ -99,13 +100,13 @@ class CaseMaker:
             old_target=LABELS[is_true],
         )
         rephrased = [f"{self._table.prompt(fact, p)} {claimed}." for p in self._rephrasings(fact)]
-        probes = list(self._asked(request, rephrased))
+        probes = list(self._asked(fact, request, rephrased))
         for place, neighbour in enumerate(self._neighbours(fact, claimed)):
             # The parity of the edit is mixed in, so that true and false are spread over the scopes.
             probes.append(self._claim_probe(fact, neighbour, is_true=(place + rank("parity", fact.id)) % 2 == 0))
         return EditCase(request=request, probes=tuple(probes))
 
-    def _asked(self, request: EditRequest, rephrased: Sequence[str]) -> Iterator[Probe]:
+    def _asked(self, fact: Fact, request: EditRequest, rephrased: Sequence[str]) -> Iterator[Probe]:
         """Yield the probes whose answer is the target."""
         asked = [(ProbeKind.REQUEST, request.prompt), *((ProbeKind.REPHRASE, prompt) for prompt in rephrased)]
         for place, (kind, prompt) in enumerate(asked):
@@ -115,6 +116,7 @@ class CaseMaker:
                 prompt=prompt,
                 answer=request.target,
                 alternative=request.old_target,
+                about=fact.id,
             )
 
     def _claim_probe(self, edited: Fact, neighbour: Neighbour, *, is_true: bool) -> Probe:
@@ -127,6 +129,7 @@ class CaseMaker:
             prompt=f"{self._table.prompt(fact, phrasing)} {claimed}.",
             answer=LABELS[is_true],
             scope=neighbour.scope,
+            about=fact.id,
         )
 
     def _text_probes(self, number: int) -> Iterator[Probe]:

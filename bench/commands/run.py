@@ -41,6 +41,7 @@ class RunOptions:
     methods: tuple[str, ...]
     models: tuple[str, ...] = ("facts-gpt2-3m",)
     datasets: tuple[str, ...] = ("facts",)
+    modes: tuple[str, ...] = ("single",)
     edits: int = 200
     seeds: int = 1
     sets: tuple[str, ...] = ()
@@ -101,6 +102,7 @@ def _sweep(options: RunOptions) -> Sweep:
         edits=options.edits,
         seeds=options.seeds,
         sets=options.sets,
+        modes=options.modes,
         device=_device(options.device),
         dtype=options.dtype,
         application=options.application,
@@ -203,13 +205,14 @@ def _given(options: RunOptions) -> list[str]:
         "device",
         "dtype",
         "application",
+        "modes",
         "name",
         "workers",
         "threads",
     ):
         value = getattr(options, field)
         if value != getattr(usual, field):
-            option = "--run" if field == "name" else f"--{field}"
+            option = {"name": "--run", "modes": "--mode"}.get(field, f"--{field}")
             words += [option, ",".join(value) if isinstance(value, tuple) else str(value)]
     for option, values in (("--set", options.sets), ("--plugin", options.plugins)):
         words += [word for value in values for word in (option, str(value))]

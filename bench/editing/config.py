@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import field, fields
 from typing import Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, ValidationError
@@ -11,9 +11,10 @@ from pydantic.dataclasses import dataclass
 
 from bench.errors import ConfigError, nearest
 
-__all__ = ["build_config", "config", "config_values"]
+__all__ = ["build_config", "config", "config_values", "follows_mode"]
 
 T = TypeVar("T")
+_FOLLOWS = "follows the mode"
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -22,12 +23,21 @@ def config(cls: type[T]) -> type[T]:
     return cast(type[T], dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls))
 
 
+def follows_mode(default: int) -> Any:
+    """Declare a field that is the number of requests of one edit in batch mode, unless a value is given for it.
+
+    `group_size: int = follows_mode(1)` is 1 in single mode and 5 in mode `batch:5`.
+    """
+    return field(default=default, metadata={_FOLLOWS: True})
+
+
 def build_config(
     cls: type[T],
     values: Mapping[str, Any],
     *,
     owner: str,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
+    at_once: int = 1,
 ) -> T:
     """Build a configuration from text or typed values.
 
@@ -36,13 +46,15 @@ def build_config(
         values: fields by name; `preset` names one of `presets`, which the other values override.
         owner: the plug-in's name, for messages.
         presets: named sets of values.
+        at_once: how many requests one edit installs, for fields that follow it.
 
     Raises:
         ConfigError: no such field or preset, or a value of the wrong type.
     """
     given = dict(values)
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]  # pydantic dataclasses are dataclasses
-    chosen: dict[str, Any] = {}
+    follow = [f.name for f in fields(cls) if f.metadata.get(_FOLLOWS)]  # type: ignore[arg-type]
+    chosen: dict[str, Any] = dict.fromkeys(follow, at_once) if at_once > 1 else {}
     if "preset" in given and "preset" not in known:
         name, known_presets = str(given.pop("preset")), presets or {}
         if name not in known_presets:

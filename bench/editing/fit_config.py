@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bench.editing.config import config
+from bench.editing.config import config, follows_mode
 
 __all__ = ["PAPER_FIT", "FitConfig", "Precision"]
 
@@ -23,7 +23,7 @@ class FitConfig:
     steps: _NotNegative = 300  # most optimiser steps; tuned, as all here, for the embedded models and for minutes
     edits_per_step: _AtLeastOne = 16  # independent groups a step; the paper accumulates 10
     micro_batch: _NotNegative = 0  # groups that are computed at once, for memory's sake; 0: all of a step; paper: 1
-    group_size: _AtLeastOne = 1  # requests installed together in a group
+    group_size: _AtLeastOne = follows_mode(1)  # requests installed together in a group; in mode batch:n, n
     outer_probes: _AtLeastOne = 2  # of each case and step, that must follow the edit
     locality_probes: _AtLeastOne = 2  # of each case and step, that must not
     clip: float = 1.0  # global norm of the gradient; few edits have a divergence that dwarfs all others

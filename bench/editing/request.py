@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["EditCase", "EditRequest", "Probe", "ProbeKind", "Text"]
+__all__ = ["EditCase", "EditRequest", "Probe", "ProbeKind", "Text", "contradicted"]
 
 Text = str | tuple[int, ...]
 
@@ -52,6 +53,8 @@ class Probe:
         scope: how near a locality probe is to the edit: `relation` (another subject of the
             same relation), `subject` (another relation of the same subject) or `distant`.
         alternative: the answer to compare the probability with: the old target.
+        about: what names the fact that it asks for, however it asks: two probes that agree in it want one answer.
+            A locality probe about a fact that is edited together with its own case is not scored.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Probe:
     answer: Text
     scope: str | None = None
     alternative: Text | None = None
+    about: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,3 +72,31 @@ class EditCase:
 
     request: EditRequest
     probes: tuple[Probe, ...]
+
+
+def contradicted(group: Sequence[EditCase]) -> set[tuple[int, str]]:
+    """Find the locality probes that ask what another request changes, of cases that are edited together.
+
+    After such an edit the model is right to answer them in another way than before. A probe asks what a request
+    changes if it has the prompt of that request or of its rephrases, or is about the same fact.
+
+    Returns:
+        Place of the case in the group, and id of the probe.
+    """
+    changed: dict[tuple[str, object], set[int]] = {}
+    for place, case in enumerate(group):
+        for probe in case.probes:
+            for key in _asks(probe) if probe.kind in (ProbeKind.REQUEST, ProbeKind.REPHRASE) else ():
+                changed.setdefault(key, set()).add(place)
+    return {
+        (place, probe.id)
+        for place, case in enumerate(group)
+        for probe in case.probes
+        if probe.kind is ProbeKind.LOCALITY and any(changed.get(key, {place}) != {place} for key in _asks(probe))
+    }
+
+
+def _asks(probe: Probe) -> Iterator[tuple[str, object]]:
+    yield "prompt", probe.prompt
+    if probe.about is not None:
+        yield "about", probe.about

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -22,19 +21,23 @@ from bench.errors import EditError, NotFinite
 from bench.models.language_model import LanguageModel
 from bench.records.card import timestamp
 from bench.records.cell import Cell
+from bench.records.mode import parse_mode
 from bench.records.result import completed, uncompleted
 from bench.records.schema import AnswerRow, CostRow, Phase, answers_frame, costs_frame
 from bench.records.status import Status
 from bench.running.clock import Cost, measured
 from bench.running.environment import environment
+from bench.running.grouping import Group, group_cases, void_probes
 from bench.running.questions import Question, ask, encodable
+from bench.running.rows import answer_rows
 from bench.running.scoring import Measure, measure_edited, measure_unedited, speak
 from bench.running.task import Fitted, Outcome, Progress
 
 __all__ = ["CellRun", "edit_generator"]
 
-_AT_ONCE = {"factored": 32, "written": 1}  # edits that are made and scored together
-_ALONE = 20  # edits made one at a time, after one to warm up, for the latency of an edit
+_AT_ONCE = {"factored": 32, "written": 1}  # requests whose edits are made and scored together, or one whole group
+_ALONE = 20  # requests whose edits are made one at a time, after one to warm up, for the latency of an edit …
+_FEWEST_ALONE = 5  # … but at least so many edits
 
 
 class CellRun:
@@ -79,24 +82,30 @@ class CellRun:
         cell, lm = self.cell, self.lm
         cls: type[Editor[Any]] = registry.load("methods", cell.method)
         config: object = build_config(cls.Config, cell.config, owner=cell.method)
-        reason = cls.unsupported(lm.architecture, config, at_once=1)
+        mode = parse_mode(cell.mode)
+        reason = cls.unsupported(lm.architecture, config, at_once=mode.at_once)
         if reason:
             return Outcome(result=uncompleted(Status.SKIPPED, started=started, ended=timestamp(), reason=reason))
         digest = lm.digest()
         self._enter("base", cell.edits)
         cases, problems = encodable(lm, self._dataset.cases(Split(cell.split)), cell.edits)
         questions = ask(cases)
+        groups = group_cases(cases, mode, cell.seed)
+        group_of = {place: group.name for group in groups for place in group.places}
+        void = void_probes(cases, groups)
+        scored = [q for q in questions if (q.case, q.probe.id) not in void]
         with measured(lm.device) as cost:
             original = self._original(questions)
         self.spent("base", cost)
         state = self._prepare(cls, config, fitted)
         editor = cls(lm, config, state)
         change = editor.base_change()
-        answers = [_rows(cases, questions, original, Phase.ORIGINAL)]
+        answers = [answer_rows(cases, questions, original, Phase.ORIGINAL, group_of=group_of)]
         with written(lm, change or WeightEdit(changes={})):
             if change is not None:
-                answers.append(_rows(cases, questions, measure_unedited(lm, questions), Phase.BASE))
-            answers.append(self._edited(editor, cases, questions))
+                base = measure_unedited(lm, questions)
+                answers.append(answer_rows(cases, questions, base, Phase.BASE, group_of=group_of))
+            answers.append(self._edited(editor, cases, scored, groups))
         if lm.digest() != digest:
             raise EditError(
                 f"{cell.method!r} changed the model's own weights; an editor must return its change instead."
@@ -109,7 +118,7 @@ class CellRun:
             ended=timestamp(),
             environment=environment(lm.device),
             parameters=lm.architecture.parameters,
-            notes=tuple(problems),
+            notes=(*problems, *_left_out(void)),
         )
         return Outcome(result=result, fitted=self.fitted)
 
@@ -188,58 +197,63 @@ class CellRun:
             on_progress=report,
         )
 
-    def _edited(self, editor: Editor[Any], cases: Sequence[EditCase], questions: Sequence[Question]) -> list[AnswerRow]:
+    def _edited(
+        self, editor: Editor[Any], cases: Sequence[EditCase], questions: Sequence[Question], groups: Sequence[Group]
+    ) -> list[AnswerRow]:
         """Make the edits and score them, some at a time."""
-        self._latency(editor, cases)
-        by_case: dict[int, list[Question]] = {}
-        for question in questions:
-            by_case.setdefault(question.case, []).append(question)
+        self._latency(editor, groups)
         rows: list[AnswerRow] = []
         edit_cost, evaluate_cost = Cost(), Cost()
-        size = _AT_ONCE[self.cell.application]
-        for first in range(0, len(cases), size):
-            chunk = cases[first : first + size]
+        size = max(1, _AT_ONCE[self.cell.application] // len(groups[0].places))
+        for first in range(0, len(groups), size):
+            chunk = groups[first : first + size]
             self._enter("edit", len(cases))
-            groups = [[case.request] for case in chunk]
-            generators = [edit_generator(self.cell.seed, [case.request.id]) for case in chunk]
+            generators = [edit_generator(self.cell.seed, [r.id for r in group.requests]) for group in chunk]
             with measured(self.lm.device) as cost:
-                edits = editor.edit_each(groups, generators=generators)
+                edits = editor.edit_each([group.requests for group in chunk], generators=generators)
             _add(edit_cost, cost)
             _check(edits, chunk)
-            for case, edit in zip(chunk, edits, strict=True):
-                self._note("edit", "edit_bytes", edit.bytes, case.request.id)
-            asked = [q for index in range(first, first + len(chunk)) for q in by_case[index]]
+            for group, edit in zip(chunk, edits, strict=True):
+                self._note("edit", "edit_bytes", edit.bytes, group.id)
             self.phase = "evaluate"
             with measured(self.lm.device) as cost:
-                rows.extend(self._score(cases, asked, edits, first))
+                rows.extend(self._score(cases, questions, edits, chunk))
             _add(evaluate_cost, cost)
-            self._on_progress(Progress(key=self.cell.key, phase="evaluate", done=first + len(chunk), total=len(cases)))
+            done = sum(len(group.places) for group in groups[: first + size])
+            self._on_progress(Progress(key=self.cell.key, phase="evaluate", done=done, total=len(cases)))
         self.spent("edit", edit_cost)
         self.spent("evaluate", evaluate_cost)
         self._note("edit", "edit_seconds_amortised", edit_cost.seconds / len(cases))
         return rows
 
     def _score(
-        self, cases: Sequence[EditCase], asked: Sequence[Question], edits: Sequence[Edit], first: int
+        self, cases: Sequence[EditCase], questions: Sequence[Question], edits: Sequence[Edit], groups: Sequence[Group]
     ) -> list[AnswerRow]:
+        """Ask each group's questions under its edit."""
+        edit_of = {place: index for index, group in enumerate(groups) for place in group.places}
+        asked = [question for question in questions if question.case in edit_of]
+        owner = [edit_of[q.case] for q in asked]
         application = self.cell.application
-        measures = measure_edited(self.lm, asked, edits, first_case=first, application=application)
+        measures = measure_edited(self.lm, asked, edits, owner, application=application)
         spoken = [i for i, question in enumerate(asked) if question.is_generated]
         outputs: dict[int, str] = {}
         if spoken:
-            texts = speak(self.lm, [asked[i] for i in spoken], edits, first_case=first, application=application)
+            whose = [owner[i] for i in spoken]
+            texts = speak(self.lm, [asked[i] for i in spoken], edits, whose, application=application)
             outputs = dict(zip(spoken, texts, strict=True))
-        return _rows(cases, asked, measures, Phase.EDITED, outputs)
+        group_of = {place: group.name for group in groups for place in group.places}
+        return answer_rows(cases, asked, measures, Phase.EDITED, outputs=outputs, group_of=group_of)
 
-    def _latency(self, editor: Editor[Any], cases: Sequence[EditCase]) -> None:
+    def _latency(self, editor: Editor[Any], groups: Sequence[Group]) -> None:
         """Time single edits, each alone in its batch, after one that is not counted."""
-        self._enter("edit", len(cases))
-        for index, case in enumerate([cases[0], *cases[:_ALONE]]):
-            generator = edit_generator(self.cell.seed, [case.request.id])
+        self._enter("edit", self.cell.edits)
+        few = max(_FEWEST_ALONE, _ALONE // len(groups[0].places))
+        for index, group in enumerate([groups[0], *groups[:few]]):
+            generator = edit_generator(self.cell.seed, [request.id for request in group.requests])
             with measured(self.lm.device, memory=False) as cost:
-                editor.edit([case.request], memory=None, generator=generator)
+                editor.edit(group.requests, memory=None, generator=generator)
             if index > 0:
-                self.spent("edit", cost, edit_id=case.request.id)
+                self.spent("edit", cost, edit_id=group.id)
 
 
 def edit_generator(seed: int, ids: Sequence[str]) -> torch.Generator:
@@ -248,67 +262,23 @@ def edit_generator(seed: int, ids: Sequence[str]) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def _check(edits: Sequence[Edit], cases: Sequence[EditCase]) -> None:
-    if len(edits) != len(cases):
-        raise EditError(f"the editor gave {len(edits)} edits for {len(cases)} groups of requests.")
-    for edit, case in zip(edits, cases, strict=True):
+def _left_out(void: Collection[object]) -> list[str]:
+    if not void:
+        return []
+    return [f"locality probes left out because another request of their group changes what they ask: {len(void)}"]
+
+
+def _check(edits: Sequence[Edit], groups: Sequence[Group]) -> None:
+    if len(edits) != len(groups):
+        raise EditError(f"the editor gave {len(edits)} edits for {len(groups)} groups of requests.")
+    for edit, group in zip(edits, groups, strict=True):
         if not isinstance(edit, Edit):
             raise EditError(f"the editor gave a {type(edit).__name__} where an Edit is expected.")
         if not edit.is_finite:
-            raise NotFinite(f"the edit of request {case.request.id!r} holds NaN or infinity.")
+            raise NotFinite(f"the edit of {group.title} holds NaN or infinity.")
 
 
 def _add(total: Cost, part: Cost) -> None:
     total.seconds += part.seconds
     total.cpu_seconds += part.cpu_seconds
     total.peak_memory_bytes = max(total.peak_memory_bytes, part.peak_memory_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """A question's measure with that of its alternative, if there is one."""
-
-    question: Question
-    measure: Measure
-    output: str | None
-    alternative: Measure | None
-
-
-def _rows(
-    cases: Sequence[EditCase],
-    questions: Sequence[Question],
-    measures: Sequence[Measure],
-    phase: Phase,
-    outputs: Mapping[int, str] | None = None,
-) -> list[AnswerRow]:
-    """Give one row a probe: an alternative is scored as a question of its own, and joins its probe here."""
-    pairs: list[_Pair] = []
-    for index, (question, measure) in enumerate(zip(questions, measures, strict=True)):
-        if question.is_alternative:
-            last = pairs.pop()
-            pairs.append(_Pair(last.question, last.measure, last.output, measure))
-        else:
-            pairs.append(_Pair(question, measure, (outputs or {}).get(index), None))
-    return [
-        AnswerRow(
-            edit_id=cases[pair.question.case].request.id,
-            probe_id=pair.question.probe.id,
-            kind=pair.question.probe.kind,
-            scope=pair.question.probe.scope,
-            phase=phase,
-            tokens=pair.measure.tokens,
-            tokens_correct=pair.measure.tokens_correct,
-            log_prob=pair.measure.log_prob,
-            alternative_log_prob=pair.alternative.log_prob if pair.alternative else None,
-            alternative_tokens=pair.alternative.tokens if pair.alternative else None,
-            kl=pair.measure.kl,
-            prompt=_text(pair.question.probe.prompt),
-            answer=_text(pair.question.answer),
-            output=pair.output,
-        )
-        for pair in pairs
-    ]
-
-
-def _text(text: str | tuple[int, ...]) -> str:
-    return text if isinstance(text, str) else " ".join(map(str, text))

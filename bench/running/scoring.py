@@ -66,18 +66,17 @@ def measure_unedited(lm: LanguageModel, questions: Sequence[Question]) -> list[M
 
 @torch.inference_mode()
 def measure_edited(
-    lm: LanguageModel, questions: Sequence[Question], edits: Sequence[Edit], *, first_case: int, application: str
+    lm: LanguageModel, questions: Sequence[Question], edits: Sequence[Edit], owner: Sequence[int], *, application: str
 ) -> list[Measure]:
     """Measure the answers under edits, one a question.
 
     Args:
         lm: the model, unedited.
         questions: those of the cases that the edits are for.
-        edits: edit i is that of case `first_case + i`.
-        first_case: index of the first case.
+        edits: all that are in force.
+        owner: for each question the place of its edit.
         application: `factored` or `written`.
     """
-    owner = [q.case - first_case for q in questions]
     encoded = [
         lm.encoder.encode(edits[e].rewrite(q.probe.prompt), q.answer) for q, e in zip(questions, owner, strict=True)
     ]
@@ -100,10 +99,9 @@ def measure_edited(
 
 @torch.inference_mode()
 def speak(
-    lm: LanguageModel, questions: Sequence[Question], edits: Sequence[Edit], *, first_case: int, application: str
+    lm: LanguageModel, questions: Sequence[Question], edits: Sequence[Edit], owner: Sequence[int], *, application: str
 ) -> list[str]:
-    """Let the edited model answer prompts freely, one text a question."""
-    owner = [q.case - first_case for q in questions]
+    """Let the edited model answer prompts freely, one text a question; arguments as of `measure_edited`."""
     prompts = [edits[e].rewrite(q.probe.prompt) for q, e in zip(questions, owner, strict=True)]
     lengths = [len(lm.encoder.prompt_ids(prompt)) for prompt in prompts]
     order = sorted(range(len(questions)), key=lambda i: (lengths[i], i))

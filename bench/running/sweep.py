@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from bench.errors import ConfigError, nearest
 from bench.models.catalogue import ModelEntry
 from bench.models.loading import DTYPES, identify_model
 from bench.records.cell import Cell
+from bench.records.mode import SINGLE, parse_mode
 from bench.running.scoring import APPLICATIONS
 from bench.running.specs import MethodSpec, parse_spec
 
@@ -21,12 +23,12 @@ __all__ = ["PlannedCell", "Sweep", "plan"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What to run: every method on every model and dataset, for every seed.
+    """What to run: every method on every model and dataset, in every mode and for every seed.
 
     Args:
         methods: names, each perhaps with fields in brackets; see `bench.running.specs`.
         models, datasets: names.
-        edits: test edits a cell.
+        edits: test edits a cell; a multiple of the size of a group in batch mode.
         seeds: how many fits of each method, with the seeds 0, 1, …
         sets: `NAME.FIELD=VALUE` for a dataset, or for a method wherever its brackets do not say otherwise.
         device: `cpu` or `cuda`.
@@ -35,6 +37,7 @@ class Sweep:
         split: `test`, or `tune` while hyper-parameters are searched.
         threads: CPU threads of each worker.
         plugins: files with further methods or datasets.
+        modes: `single`, `batch:n`.
     """
 
     methods: tuple[str, ...]
@@ -49,6 +52,7 @@ class Sweep:
     split: str = "test"
     threads: int = 1
     plugins: tuple[Path, ...] = ()
+    modes: tuple[str, ...] = (SINGLE,)
 
     def to_toml(self) -> dict[str, object]:
         """Give the sweep as values that TOML can hold."""
@@ -78,8 +82,8 @@ def plan(sweep: Sweep) -> list[PlannedCell]:
         registry.add_file(path)
     specs = [parse_spec(text) for text in sweep.methods]
     settings = _settings(sweep, [*(spec.name for spec in specs), *sweep.datasets])
-    methods = [_Configured("methods", spec.name, {**settings.get(spec.name, {}), **spec.values}) for spec in specs]
-    _check_distinct(specs, methods)
+    methods = [_method(spec, mode, settings.get(spec.name, {})) for spec in specs for mode in sweep.modes]
+    _check_distinct(methods)
     datasets = [_Configured("datasets", name, settings.get(name, {})) for name in sweep.datasets]
     return [cell for model in sweep.models for cell in _cells(sweep, identify_model(model), methods, datasets)]
 
@@ -87,39 +91,54 @@ def plan(sweep: Sweep) -> list[PlannedCell]:
 class _Configured:
     """A plug-in with its configuration resolved."""
 
-    def __init__(self, kind: registry.PluginKind, name: str, values: Mapping[str, str]) -> None:
+    def __init__(self, kind: registry.PluginKind, name: str, values: Mapping[str, str], *, at_once: int = 1) -> None:
         self.name = name
         self.plugin = registry.find(kind, name)
         self.cls = registry.load(kind, name)
         presets = getattr(self.cls, "presets", None)
-        self.config = build_config(self.cls.Config, values, owner=name, presets=presets)
+
+        def build(given: Mapping[str, str]) -> Any:
+            return build_config(self.cls.Config, given, owner=name, presets=presets, at_once=at_once)
+
+        self.config = build(values)
         self.values = config_values(self.config)
         self.preset = None if "preset" in self.values else values.get("preset")
-        usual = build_config(
-            self.cls.Config, {"preset": self.preset} if self.preset else {}, owner=name, presets=presets
-        )
-        defaults = config_values(usual)
-        self.overrides = tuple(field for field, value in self.values.items() if value != defaults[field])
+        usual = config_values(build({"preset": self.preset} if self.preset else {}))
+        self.overrides = tuple(field for field, value in self.values.items() if value != usual[field])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Method:
+    """A method in one configuration and one mode."""
+
+    spec: MethodSpec
+    mode: str
+    setup: _Configured
+
+
+def _method(spec: MethodSpec, mode: str, settings: Mapping[str, str]) -> _Method:
+    at_once = parse_mode(mode).at_once
+    return _Method(
+        spec=spec, mode=mode, setup=_Configured("methods", spec.name, {**settings, **spec.values}, at_once=at_once)
+    )
 
 
 def _cells(
-    sweep: Sweep, model: ModelEntry, methods: Sequence[_Configured], datasets: Sequence[_Configured]
+    sweep: Sweep, model: ModelEntry, methods: Sequence[_Method], datasets: Sequence[_Configured]
 ) -> Iterator[PlannedCell]:
     for dataset in datasets:
         fits_dataset = model.kind in dataset.cls.kinds
         digest = dataset.cls(dataset.config, model.kind).digest() if fits_dataset else ""
         for method in methods:
-            reason = None
-            if not fits_dataset:
-                reason = f"{dataset.name} has no cases for {model.kind} models"
-            elif model.kind not in method.cls.kinds:
-                reason = f"{method.name} does not edit {model.kind} models"
+            reason: str | None = f"{dataset.name} has no cases for {model.kind} models"
+            if fits_dataset:
+                reason = method.setup.cls.refuses(model.kind, at_once=parse_mode(method.mode).at_once)
             for seed in range(sweep.seeds):
                 cell = Cell(
-                    method=method.name,
-                    method_version=method.cls.version,
-                    config=method.values,
-                    plugin_digest=method.plugin.digest,
+                    method=method.setup.name,
+                    method_version=method.setup.cls.version,
+                    config=method.setup.values,
+                    plugin_digest=method.setup.plugin.digest,
                     model=model.name,
                     model_digest=model.identity,
                     model_kind=str(model.kind),
@@ -128,14 +147,14 @@ def _cells(
                     dataset_config=dataset.values,
                     split=sweep.split,
                     edits=sweep.edits,
-                    mode="single",
+                    mode=method.mode,
                     dtype=sweep.dtype,
                     application=sweep.application,
                     device=sweep.device,
                     threads=sweep.threads,
                     seed=seed,
-                    overrides=method.overrides,
-                    preset=method.preset,
+                    overrides=method.setup.overrides,
+                    preset=method.setup.preset,
                 )
                 yield PlannedCell(cell=cell, reason=reason)
 
@@ -144,12 +163,19 @@ def _check_options(sweep: Sweep) -> None:
     _check_choice("--dtype", sweep.dtype, DTYPES)
     _check_choice("--application", sweep.application, APPLICATIONS)
     _check_choice("--split", sweep.split, ("test", "tune"))
-    for option, names in (("--methods", sweep.methods), ("--models", sweep.models), ("--datasets", sweep.datasets)):
+    lists = {
+        "--methods": sweep.methods,
+        "--models": sweep.models,
+        "--datasets": sweep.datasets,
+        "--mode": sweep.modes,
+    }
+    for option, names in lists.items():
         if not names:
             raise ConfigError(f"{option} names nothing. Give one name or several, separated by commas.")
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ConfigError(f"{option} names {twice!r} twice.")
+    _check_modes(sweep)
     for option, number in (("--edits", sweep.edits), ("--seeds", sweep.seeds), ("--threads", sweep.threads)):
         if number < 1:
             raise ConfigError(f"{option} is {number}; it must be at least 1.")
@@ -160,12 +186,28 @@ def _check_choice(option: str, value: str, known: Sequence[str] | Mapping[str, A
         raise ConfigError(f"{option} is {value!r}; it can be {', '.join(known)}.{nearest(value, known)}")
 
 
-def _check_distinct(specs: Sequence[MethodSpec], methods: Sequence[_Configured]) -> None:
+def _check_modes(sweep: Sweep) -> None:
+    """Check that each mode exists and that the edits fill its groups: edits in a smaller group would have it easier."""
+    sizes = [parse_mode(text).at_once for text in sweep.modes]
+    whole = math.lcm(*sizes)
+    for text, size in zip(sweep.modes, sizes, strict=True):
+        if sweep.edits % size:
+            fewer, more = sweep.edits // whole * whole, (sweep.edits // whole + 1) * whole
+            raise ConfigError(
+                f"--edits {sweep.edits} can not be put into whole groups of {size}, as --mode {text} asks. "
+                f"Ask for {f'{fewer} or {more}' if fewer else more} with --edits."
+            )
+
+
+def _check_distinct(methods: Sequence[_Method]) -> None:
     seen: dict[tuple[object, ...], MethodSpec] = {}
-    for spec, method in zip(specs, methods, strict=True):
-        first = seen.setdefault((method.name, *method.values.values()), spec)
-        if first is not spec:
-            raise ConfigError(f"--methods: {first.text!r} and {spec.text!r} are the same configuration. Leave one out.")
+    for method in methods:
+        first = seen.setdefault((method.setup.name, method.mode, *method.setup.values.values()), method.spec)
+        if first is not method.spec:
+            raise ConfigError(
+                f"--methods: {first.text!r} and {method.spec.text!r} are the same configuration in mode "
+                f"{method.mode}. Leave one out."
+            )
 
 
 def _settings(sweep: Sweep, names: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -57,6 +57,16 @@ def test_the_next_command_quotes_brackets_for_the_shell(
     assert [line.split()[0] for line in again[1:]] == ["sized[size=0.5]"] * 3 + ["sized"] * 3
 
 
+def test_modes_are_rows_of_one_table_and_the_next_command_keeps_them(bench: Bench, options: list[object]) -> None:
+    said = bench(*options, "--mode", "single,batch:2")
+
+    assert said.code == 0
+    assert [line.split()[3] for line in said.out.splitlines()[1:3]] == ["single", "batch:2"]
+    long = list(csv.DictReader(io.StringIO(bench("table", "out/r", "--format", "csv").out)))
+    assert {row["mode"]: row["n"] for row in long if row["metric"] == "success"} == {"single": "4", "batch:2": "2"}
+    assert " --mode single,batch:2 " in said.out.splitlines()[-1]
+
+
 def test_the_same_command_again_computes_nothing_and_says_so(
     bench: Bench, options: list[object], finished: Said
 ) -> None:

@@ -30,6 +30,8 @@ Said = Any  # conftest.Said; what a command came to
         (["--methods", "ft[lr=1"], r"--methods 'ft\[lr=1' opens a bracket and never closes it. Write NAME"),
         (["--methods", "ft[lrr=1]"], "ft has no field 'lrr'; it has .* Did you mean 'lr'"),
         (["--methods", "ft[lr=1],ft[lr=1]"], r"--methods names 'ft\[lr=1\]' twice"),
+        (["--mode", "batch"], "--mode is 'batch'; it can be single, or batch:n"),
+        (["--mode", "batch:3"], "--edits 4 can not be put into whole groups of 3.* Ask for 3 or 6 with --edits"),
         (["--edits", "0"], "--edits is 0; it must be at least 1"),
         (["--seeds", "0"], "--seeds is 0; it must be at least 1"),
         (["--workers", "0"], "--workers is 0; it must be at least 1"),

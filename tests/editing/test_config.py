@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from bench.editing.config import build_config, config, config_values
+from bench.editing.config import build_config, config, config_values, follows_mode
 from bench.errors import ConfigError
 
 
@@ -69,3 +69,19 @@ def test_a_configuration_is_frozen() -> None:
 def test_values_are_given_in_the_order_of_the_fields() -> None:
     assert config_values(build()) == {"edit_lr": 1e-4, "steps": 10, "is_shared": True, "sign": "descent"}
     assert list(config_values(build())) == ["edit_lr", "steps", "is_shared", "sign"]
+
+
+@config
+class Grouped:
+    group_size: int = follows_mode(1)
+    steps: int = 10
+
+
+@pytest.mark.parametrize(
+    ("values", "size"), [({}, 5), ({"group_size": "2"}, 2), ({"preset": "small"}, 3), ({"steps": 7}, 5)]
+)
+def test_a_field_follows_the_mode_unless_it_is_given(values: dict[str, Any], size: int) -> None:
+    made = build_config(Grouped, values, owner="mend", presets={"small": {"group_size": 3}}, at_once=5)
+
+    assert made.group_size == size
+    assert build_config(Grouped, {}, owner="mend").group_size == Grouped().group_size == 1

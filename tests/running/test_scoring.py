@@ -33,7 +33,7 @@ def low_rank_edits(lm: LanguageModel, count: int, *, size: float = 0.05) -> list
 
 
 def measure(lm: LanguageModel, asked: Sequence[Question], edits: Sequence[Edit]) -> list[Measure]:
-    return measure_edited(lm, asked, edits, first_case=0, application="factored")
+    return measure_edited(lm, asked, edits, [q.case for q in asked], application="factored")
 
 
 def log_probs(measures: Sequence[Measure]) -> list[float]:
@@ -82,7 +82,7 @@ def test_an_edit_scores_the_same_factored_and_written(kind: str) -> None:
     written: list[Measure] = []
     for index, edit in enumerate(edits):
         own = [q for q in asked if q.case == index]
-        written += measure_edited(lm, own, [edit], first_case=index, application="written")
+        written += measure_edited(lm, own, [edit], [0] * len(own), application="written")
     assert log_probs(factored) == pytest.approx(log_probs(written), rel=TOLERANCE)
     assert [m.kl for m in factored if m.kl is not None] == pytest.approx(
         [m.kl for m in written if m.kl is not None], rel=1e-3, abs=1e-6
@@ -104,6 +104,21 @@ def test_each_question_is_scored_under_the_edit_of_its_case() -> None:
         if a.log_prob != pytest.approx(b.log_prob, rel=1e-4)
     }
     assert moved == {1}
+
+
+def test_cases_of_one_group_are_scored_under_one_edit() -> None:
+    lm = tiny_model("causal")
+    asked = ask(tiny_cases("causal", 4))
+    edits = low_rank_edits(lm, 2)
+    whose = [0, 1, 0, 1]
+
+    found = measure_edited(lm, asked, edits, [whose[q.case] for q in asked], application="factored")
+
+    for case, edit in enumerate(whose):
+        own = [q for q in asked if q.case == case]
+        alone = measure_edited(lm, own, [edits[edit]], [0] * len(own), application="written")
+        mine = [m for q, m in zip(asked, found, strict=True) if q.case == case]
+        assert log_probs(mine) == pytest.approx(log_probs(alone), rel=TOLERANCE)
 
 
 def test_the_divergence_is_zero_for_the_empty_edit_and_only_asked_of_locality_probes() -> None:
@@ -158,7 +173,7 @@ def test_a_patched_module_changes_only_the_rows_of_its_edit(application: str) ->
     path = lm.matrices("default")[-1].name.rpartition(".")[0]
     edit = ModuleEdit(patches={path: lambda output, _, rows: torch.zeros_like(output)})
 
-    edited = measure_edited(lm, asked, [edit], first_case=0, application=application)
+    edited = measure_edited(lm, asked, [edit], [0] * len(asked), application=application)
 
     module = lm.model.get_submodule(path)
     handle = module.register_forward_hook(lambda _, __, output: torch.zeros_like(output))
@@ -173,7 +188,7 @@ def test_spoken_answers_keep_the_order_of_questions(kind: str) -> None:
     lm = tiny_model(kind)
     asked = [q for q in ask(tiny_cases(kind, 3)) if q.is_generated]
 
-    spoken = speak(lm, asked, [WeightEdit(changes={})] * 3, first_case=0, application="factored")
+    spoken = speak(lm, asked, [WeightEdit(changes={})] * 3, [q.case for q in asked], application="factored")
 
     assert spoken == [generate(lm, [q.probe.prompt])[0] for q in asked]
 
@@ -184,9 +199,9 @@ def test_spoken_answers_follow_the_edit_of_their_case(monkeypatch: pytest.Monkey
     asked = [q for q in ask(tiny_cases("causal", 3)) if q.is_generated]
     edits = low_rank_edits(lm, 3, size=1.0)
 
-    spoken = speak(lm, asked, edits, first_case=0, application="factored")
+    spoken = speak(lm, asked, edits, [q.case for q in asked], application="factored")
 
-    alone = [speak(lm, [q], [edits[q.case]], first_case=q.case, application="written")[0] for q in asked]
+    alone = [speak(lm, [q], [edits[q.case]], [0], application="written")[0] for q in asked]
     assert spoken == alone
     assert spoken != [generate(lm, [q.probe.prompt])[0] for q in asked]
 
@@ -199,7 +214,7 @@ def test_scoring_leaves_the_model_as_it_was(application: str) -> None:
     name = lm.matrices("default")[0].name
     edit = WeightEdit(changes={name: Dense(torch.ones_like(lm.model.get_parameter(name)))})
 
-    measure_edited(lm, asked, [edit], first_case=0, application=application)
+    measure_edited(lm, asked, [edit], [0] * len(asked), application=application)
 
     assert lm.digest() == before
     assert not any(module._forward_hooks for module in lm.model.modules())

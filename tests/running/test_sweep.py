@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from bench.errors import BenchError, ConfigError, ModelError, PluginError, UnknownPlugin
+from bench.records.canonical import key_of
 from bench.running.sweep import Sweep, plan
+from bench.running.task import fit_identity
 
 SweepMaker = Callable[..., Sweep]
 
@@ -77,6 +79,68 @@ def test_a_preset_in_brackets_names_the_cell_with_what_differs_from_it(sweep: Sw
     assert [p.cell.label for p in planned] == labels
 
 
+def test_modes_come_method_by_method(sweep: SweepMaker) -> None:
+    planned = plan(sweep(methods=("ft", "none"), modes=("single", "batch:2"), seeds=2))
+
+    found = [(p.cell.method, p.cell.mode, p.cell.seed) for p in planned]
+    assert found == [(m, mode, s) for m in ("ft", "none") for mode in ("single", "batch:2") for s in (0, 1)]
+    assert len({p.cell.key for p in planned}) == 8
+
+
+def test_a_method_that_takes_fewer_requests_at_once_is_skipped_before_anything_is_loaded(
+    sweep: SweepMaker, editor_file: Callable[[str, str], Path]
+) -> None:
+    path = editor_file("shy", "max_batch = 1\ndef edit(self, requests, *, memory, generator): ...")
+
+    planned = plan(sweep(methods=("shy",), modes=("single", "batch:2"), plugins=(path,)))
+
+    assert [p.reason for p in planned] == [None, "shy installs at most 1 request at once, not 2"]
+
+
+_FITTED = """
+@classmethod
+def prepare(cls, lm, config, data): return State(values={"group": config.group_size})
+def edit(self, requests, *, memory, generator): return WeightEdit(changes={})
+"""
+
+
+@pytest.fixture
+def fitted_editor(editor_file: Callable[[str, str], Path]) -> Path:
+    """An editor that is fitted with as many requests together as the mode edits."""
+    path = editor_file("fitted", _FITTED)
+    text = path.read_text().replace("import config\n", "import config, follows_mode\n")
+    path.write_text(text.replace("size: float = 1.0", "size: float = 1.0\n    group_size: int = follows_mode(1)"))
+    return path
+
+
+def test_an_editor_is_fitted_with_groups_of_the_modes_size_unless_it_is_told_otherwise(
+    sweep: SweepMaker, fitted_editor: Path
+) -> None:
+    methods = ("fitted", "fitted[group_size=4]")
+
+    planned = plan(sweep(methods=methods, modes=("single", "batch:2"), plugins=(fitted_editor,)))
+
+    assert [p.cell.config["group_size"] for p in planned] == [1, 2, 4, 4]
+    assert [p.cell.label for p in planned] == ["fitted", "fitted", "fitted[group_size=4]", "fitted[group_size=4]"]
+
+
+def test_modes_share_a_fit_only_with_the_same_groups(sweep: SweepMaker, fitted_editor: Path) -> None:
+    methods = ("fitted", "fitted[group_size=4]")
+    planned = plan(sweep(methods=methods, modes=("single", "batch:2"), plugins=(fitted_editor,)))
+
+    single, batch, told_single, told_batch = (key_of(fit_identity(p.cell)) for p in planned)
+
+    assert single != batch
+    assert told_single == told_batch
+
+
+def test_a_configuration_that_the_mode_gives_anyway_is_the_same(sweep: SweepMaker, fitted_editor: Path) -> None:
+    methods = ("fitted", "fitted[group_size=2]")
+
+    with pytest.raises(ConfigError, match=r"'fitted' and 'fitted\[group_size=2\]' are the same .* in mode batch:2"):
+        plan(sweep(methods=methods, modes=("single", "batch:2"), plugins=(fitted_editor,)))
+
+
 def test_the_fields_of_a_dataset_can_be_set(sweep: SweepMaker) -> None:
     (planned,) = plan(sweep(sets=("toy.size=9",)))
 
@@ -119,6 +183,12 @@ def test_a_kind_that_a_dataset_has_no_cases_for_is_skipped_with_a_reason(sweep: 
         ({"methods": ("ft[step=9]",)}, ConfigError, ("ft has no field 'step'", "Did you mean 'steps'?")),
         ({"methods": ("ft[steps=many]",)}, ConfigError, ("ft.steps='many'", "integer")),
         ({"methods": ("ft[preset=papper]",)}, ConfigError, ("no preset 'papper'", "Did you mean 'paper'?")),
+        ({"modes": ()}, ConfigError, ("--mode names nothing",)),
+        ({"modes": ("single", "single")}, ConfigError, ("--mode", "'single' twice")),
+        ({"modes": ("bacth:2",)}, ConfigError, ("--mode is 'bacth:2'", "batch:5", "Did you mean 'batch:n'?")),
+        ({"modes": ("batch:3",)}, ConfigError, ("--edits 4", "groups of 3", "--mode batch:3", "Ask for 3 or 6")),
+        ({"modes": ("batch:5",)}, ConfigError, ("groups of 5", "Ask for 5 with --edits")),
+        ({"modes": ("batch:2", "batch:3"), "edits": 14}, ConfigError, ("groups of 3", "Ask for 12 or 18")),
         ({"edits": 0}, ConfigError, ("--edits is 0", "at least 1")),
         ({"seeds": -1}, ConfigError, ("--seeds is -1", "at least 1")),
         ({"threads": 0}, ConfigError, ("--threads is 0",)),
@@ -181,6 +251,7 @@ def test_a_plugin_that_fails_to_import_is_named_with_its_reason(
         {"device": "cuda"},
         {"split": "tune"},
         {"threads": 2},
+        {"modes": ("batch:2",)},
         {"kind": "seq2seq"},
     ],
 )
