@@ -11,7 +11,7 @@ import torch
 from bench.editing.edit import State
 from bench.editing.fit_config import FitConfig
 from bench.editing.objective import FitBatch
-from bench.editing.request import EditCase, Probe, ProbeKind
+from bench.editing.request import EditCase, Probe, ProbeKind, contradicted
 from bench.errors import DataError
 
 __all__ = ["Sampler", "drawn_batch", "in_groups", "micro_batches"]
@@ -63,13 +63,16 @@ class Sampler:
 def drawn_batch(groups: Sequence[Sequence[EditCase]], settings: FitConfig, random: np.random.Generator) -> FitBatch:
     """Take of each case some probes that follow the edit and some that must not.
 
+    A locality probe that asks what another request of its group changes is not taken, as in scoring.
+
     Raises:
         DataError: a case has none of either kind.
     """
     outer: list[tuple[int, Probe]] = []
     locality: list[tuple[int, Probe]] = []
     for index, group in enumerate(groups):
-        for case in group:
+        void = contradicted(group) if len(group) > 1 else set()
+        for place, case in enumerate(group):
             follow = [p for p in case.probes if p.kind in (ProbeKind.REQUEST, ProbeKind.REPHRASE)]
             stay = [p for p in case.probes if p.kind is ProbeKind.LOCALITY]
             if not follow or not stay:
@@ -78,6 +81,7 @@ def drawn_batch(groups: Sequence[Sequence[EditCase]], settings: FitConfig, rando
                     f"case {case.request.id!r} has {len(follow)} and {len(stay)}."
                 )
             outer.extend((index, probe) for probe in _drawn(follow, settings.outer_probes, random))
+            stay = [p for p in stay if (place, p.id) not in void]
             locality.extend((index, probe) for probe in _drawn(stay, settings.locality_probes, random))
     requests = tuple(tuple(case.request for case in group) for group in groups)
     return FitBatch(groups=requests, outer=tuple(outer), locality=tuple(locality))

@@ -60,6 +60,21 @@ def test_a_step_may_take_several_probes_of_each_case() -> None:
     assert len({(group, probe.id) for group, probe in batch.outer}) == 8
 
 
+def test_a_locality_probe_that_another_request_of_its_group_changes_is_never_taken() -> None:
+    cases = tiny_cases("causal", 4)
+    clashing = replace(cases[0].probes[3], prompt=cases[1].request.prompt)
+    cases[0] = replace(cases[0], probes=(*cases[0].probes[:3], clashing, cases[0].probes[4]))
+    settings = {"outer_probes": 1, "locality_probes": 2}
+
+    together = Sampler(cases, FitConfig(edits_per_step=1, group_size=4, **settings), seed=0).draw()
+    apart = Sampler(cases, FitConfig(edits_per_step=4, group_size=1, **settings), seed=0).draw()
+
+    assert len(together.locality) == 7
+    assert clashing not in [probe for _, probe in together.locality]
+    assert len(apart.locality) == 8
+    assert clashing in [probe for _, probe in apart.locality]
+
+
 def test_cases_without_locality_probes_are_refused_by_name() -> None:
     bare = [replace(case, probes=case.probes[:1]) for case in tiny_cases("causal", 8)]
 
