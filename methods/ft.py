@@ -5,13 +5,15 @@ prompt and adds the divergence from the unedited model. Many requests are traine
 change; those that are done leave the batch.
 
 Source: Mitchell et al. 2022 (arXiv:2110.11309), section 5; reference code eric-mitchell/mend, `ft.py`.
-Differs from the reference in: the change of the last step is kept (there it is lost); learning rate for the
-embedded models (the preset `paper` has theirs).
+Differs from the reference in: what `Switches` lists, unless fidelity=reference; learning rate for the embedded models
+(the preset `paper` has theirs); no limit of time, with which the same seed could give another edit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,13 +22,34 @@ from torch import Tensor
 from bench.editing.config import config
 from bench.editing.edit import Dense, Edit, State, WeightEdit
 from bench.editing.editor import ALL_KINDS, Editor, PreparationData
-from bench.editing.request import EditRequest, ProbeKind
+from bench.editing.gradients import Reduction, summed_loss
+from bench.editing.objective import FitBatch, Positions, locality_batch
+from bench.editing.request import EditRequest, Probe, ProbeKind
 from bench.editing.rowwise import Rowwise
 from bench.errors import EditError
+from bench.methods._fidelity import Fidelity, resolved
 from bench.models.answers import divergence
 from bench.models.language_model import LanguageModel
 
 _AT_ONCE = 32  # groups trained together; each keeps a dense change and its second moment
+LastStep = Literal["kept", "lost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """Where the paper and its code disagree.
+
+    Args:
+        last_step: the change of the last step that is allowed; in the code the weights before it are returned.
+    """
+
+    last_step: LastStep
+
+
+SWITCHES: Mapping[Fidelity, Switches] = {
+    "paper": Switches(last_step="kept"),
+    "reference": Switches(last_step="lost"),
+}
 
 
 @config
@@ -37,24 +60,33 @@ class FineTuneConfig:
     lr: float = 1e-4  # RMSprop; paper: 1e-6 for small models, 5e-6 for GPT-Neo and GPT-J, 1e-4 for T5
     steps: int = 100  # upper limit; stops before a step once every target token is the most probable
     clip: float = 100.0  # norm of each edit's gradient; MEND, config/config.yaml `grad_clip`
+    reduction: Reduction = "mean_over_batch"  # of the loss of requests that are installed together
     kl: bool = False  # FT+KL: add the divergence on other prompts
     c_edit: float = 1e-2  # weight of the edit loss against the divergence; 1e-3 for GPT-J
+    locality_positions: Positions = "answer"  # of the divergence; paper: all
+    fidelity: Fidelity = "paper"  # the switch below, if it is not set, is as the paper or as the reference code has it
+    last_step: LastStep | None = None
 
 
 class FineTune(Editor[FineTuneConfig]):
     """Gradient steps on the request itself; nothing is fitted beforehand."""
 
     name = "ft"
-    version = 1
+    version = 2
     source = "arXiv:2110.11309"
     kinds = ALL_KINDS
     Config = FineTuneConfig
-    presets = {"paper": {"lr": 1e-6}}
+    presets = {"paper": {"lr": 1e-6, "locality_positions": "all"}}
 
     def __init__(self, lm: LanguageModel, config: FineTuneConfig, state: State) -> None:
         super().__init__(lm, config, state)
+        self.switches = resolved(config, SWITCHES)
         self.matrices = lm.matrices(config.layers)
-        self.locality: list[tuple[str, str]] = [tuple(pair) for pair in state.values.get("locality", [])]
+        self.shapes = [lm.model.get_parameter(matrix.name).shape for matrix in self.matrices]
+        self.locality = [
+            Probe(id=str(index), kind=ProbeKind.LOCALITY, prompt=_text(prompt), answer=_text(answer))
+            for index, (prompt, answer) in enumerate(state.values.get("locality", []))
+        ]
 
     @classmethod
     def prepare(cls, lm: LanguageModel, config: FineTuneConfig, data: PreparationData) -> State:
@@ -79,59 +111,68 @@ class FineTune(Editor[FineTuneConfig]):
         return edits
 
     def _train(self, groups: Sequence[Sequence[EditRequest]], generators: Sequence[torch.Generator]) -> list[Edit]:
-        names = [m.name for m in self.matrices]
-        shapes = {name: (len(groups), *self.lm.model.get_parameter(name).shape) for name in names}
-        change = {name: torch.zeros(shape, device=self.lm.device) for name, shape in shapes.items()}
-        moment = {name: torch.zeros_like(value) for name, value in change.items()}
+        """Train all groups at once: one row a group holds all of its matrices, so that a step is a few operations."""
+        change = torch.zeros((len(groups), sum(shape.numel() for shape in self.shapes)), device=self.lm.device)
+        moment = torch.zeros_like(change)
         active = list(range(len(groups)))
-        for step in range(self.config.steps + 1):
-            leaves = {name: value[active].requires_grad_() for name, value in change.items()}
+        done: dict[int, Tensor] = {}
+        for _ in range(self.config.steps if self.switches.last_step == "kept" else self.config.steps - 1):
+            leaf = change.detach().requires_grad_()
             with torch.enable_grad():
-                loss, is_done = self._loss(leaves, [groups[g] for g in active], [generators[g] for g in active])
-            keep = [i for i, done in enumerate(is_done.tolist()) if not done]
-            if not keep or step == self.config.steps:
+                loss, is_done = self._loss(leaf, [groups[g] for g in active], [generators[g] for g in active])
+            done |= {active[i]: change[i].clone() for i in is_done.nonzero().squeeze(1).tolist()}
+            left = (~is_done).nonzero().squeeze(1)
+            if len(left) == 0:
                 break
-            grads = dict(zip(names, torch.autograd.grad(loss, list(leaves.values())), strict=True))
-            active = [active[i] for i in keep]
-            self._step(change, moment, {name: grad[keep] for name, grad in grads.items()}, active)
-        return [WeightEdit(changes={name: Dense(change[name][g]) for name in names}) for g in range(len(groups))]
+            (grad,) = torch.autograd.grad(loss, [leaf])
+            if len(left) < len(active):
+                change, moment, grad = change[left], moment[left], grad[left]
+                active = [active[i] for i in left.tolist()]
+            self._step(change, moment, grad)
+        done = {g: change[i] for i, g in enumerate(active)} | done
+        return [WeightEdit(changes=self._changes(done[g])) for g in range(len(groups))]
 
-    def _step(
-        self, change: dict[str, Tensor], moment: dict[str, Tensor], grads: dict[str, Tensor], active: list[int]
-    ) -> None:
-        """Take one step of RMSprop (torch's defaults) for the active groups, each clipped by its own norm."""
-        norm = torch.stack([grad.square().sum((1, 2)) for grad in grads.values()]).sum(0).sqrt()
-        scale = (self.config.clip / (norm + 1e-6)).clamp(max=1.0)[:, None, None]
-        for name, grad in grads.items():
-            clipped = grad * scale
-            mean = 0.99 * moment[name][active] + 0.01 * clipped.square()
-            moment[name][active] = mean
-            change[name][active] -= self.config.lr * clipped / (mean.sqrt() + 1e-8)
+    def _step(self, change: Tensor, moment: Tensor, grad: Tensor) -> None:
+        """Take one step of RMSprop (torch's defaults), in place, each row clipped by its own norm."""
+        scale = (self.config.clip / (grad.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0)
+        clipped = grad * scale
+        moment.mul_(0.99).addcmul_(clipped, clipped, value=0.01)
+        change.addcdiv_(clipped, moment.sqrt().add_(1e-8), value=-self.config.lr)
+
+    def _changes(self, row: Tensor) -> dict[str, Dense]:
+        """Cut a row into the changes of the matrices."""
+        parts = row.split([shape.numel() for shape in self.shapes])
+        matrices = zip(self.matrices, parts, self.shapes, strict=True)
+        return {matrix.name: Dense(part.view(shape)) for matrix, part, shape in matrices}
 
     def _loss(
-        self, leaves: dict[str, Tensor], groups: Sequence[Sequence[EditRequest]], generators: Sequence[torch.Generator]
+        self, leaf: Tensor, groups: Sequence[Sequence[EditRequest]], generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, Tensor]:
         """Give the sum of the groups' losses, and for each whether all its targets are answered."""
         count = len(groups)
         owner = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=self.lm.device)
-        edits = [WeightEdit(changes={name: Dense(value[g]) for name, value in leaves.items()}) for g in range(count)]
-        rowwise = Rowwise(self.lm, edits)
+        rowwise = Rowwise(self.lm, [WeightEdit(changes=self._changes(row)) for row in leaf])
         answers = rowwise.answers(self.lm.batch([(r.prompt, r.target) for group in groups for r in group]), owner)
-        of_label = owner[answers.rows]
-        labels = torch.bincount(of_label, minlength=count)
-        right = torch.bincount(of_label[answers.is_right()], minlength=count)
-        loss = -(answers.log_probs() / labels[of_label]).sum()
+        loss = summed_loss(answers, owner, count, self.config.reduction)
         if self.config.kl:
             loss = self.config.c_edit * loss + self._divergence(rowwise, generators)
-        return loss, right == labels
+        wrong = torch.bincount(owner[answers.rows], weights=(~answers.is_right()).float(), minlength=count)
+        return loss, wrong == 0
 
     def _divergence(self, rowwise: Rowwise, generators: Sequence[torch.Generator]) -> Tensor:
         """Give the summed divergence on one freshly drawn prompt a group."""
         if not self.locality:
             raise EditError("ft with kl=true needs other prompts: the dataset's fit split has no locality probes.")
         drawn = [int(torch.randint(len(self.locality), (), generator=g)) for g in generators]
-        batch = self.lm.batch([self.locality[i] for i in drawn])
+        probes = tuple((row, self.locality[index]) for row, index in enumerate(drawn))
+        asked = FitBatch(groups=(), outer=(), locality=probes)
+        batch = locality_batch(self.lm, asked, self.config.locality_positions)
         with torch.no_grad():
             before = self.lm.answers(batch)
         after = rowwise.answers(batch, torch.arange(len(drawn), device=self.lm.device))
         return before.mean_rows(divergence(before.logits, after.logits)).sum()
+
+
+def _text(value: str | Sequence[int]) -> str | tuple[int, ...]:
+    """Give a text or ids as they were before JSON made a list of them."""
+    return value if isinstance(value, str) else tuple(value)

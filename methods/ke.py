@@ -5,123 +5,178 @@ rank-one offset B and a gate g, and changes by σ(g) · (∇W ⊙ A + B). With �
 Σ (δ ⊙ r)(u ⊙ c)ᵀ plus one more rank, so the change stays two factors.
 
 Source: De Cao et al. 2021 (arXiv:2104.08164), as run by Mitchell et al. 2022 (arXiv:2110.11309), whose shared
-objective is used here. Differs from the latter in: smaller sizes by default (the preset `paper` has theirs).
+objective is used unless objective=original.
+Differs from the latter in: what `Switches` lists, unless fidelity=reference; smaller sizes by default (the preset
+`paper` has theirs). From the former in: only MLP matrices are edited; an edit is never applied again; the best state
+is that of the fit loop's criterion, not that of the accuracy; no bound on the size of the change besides max_scale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from bench.editing.config import config
 from bench.editing.edit import Edit, LowRank, State, WeightEdit
 from bench.editing.editor import ALL_KINDS
-from bench.editing.fit import PAPER_FIT, FitConfig
+from bench.editing.fit import PAPER_FIT, FitConfig, FitScores
 from bench.editing.gradients import TokenFactors, edit_gradients
 from bench.editing.learned import LearnedEditor
-from bench.editing.objective import FitBatch, FitLoss, edit_objective
+from bench.editing.objective import FitBatch, FitLoss, Positions, edit_losses
 from bench.editing.request import EditRequest, Text
+from bench.methods._fidelity import Fidelity, resolved
+from bench.methods._ke_constraint import Constraint, OwnAnswers, warm_up_and_decay
+from bench.methods._ke_networks import make_networks
 from bench.models.architecture import Matrix
 from bench.models.generation import generate
+from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
+
+# De Cao et al. 2021, `bart_seq2seq_augmented_kilt.py` (zsRE): a step is an edit and 63 prompts on each of 4 GPUs.
+_ORIGINAL: Mapping[str, Any] = {
+    "objective": "original",
+    "layers": "all",
+    "lstm": 128,
+    "condition": 1024,
+    "head": 128,
+    "lr": 3e-4,
+    "steps": 200_000,
+    "edits_per_step": 4,
+    "micro_batch": 1,
+    "outer_probes": 2,
+    "locality_probes": 63,
+    "clip": 1e9,  # none
+    "validate_every": 5_000,
+    "patience": 40,  # it ran to the end
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """Where the paper and its code disagree.
+
+    Args:
+        learns_id_0: the embedding of token 0 is learned; in the code it stays, as that of padding, whatever it is.
+    """
+
+    learns_id_0: bool
+
+
+SWITCHES: Mapping[Fidelity, Switches] = {
+    "paper": Switches(learns_id_0=True),
+    "reference": Switches(learns_id_0=False),
+}
 
 
 @config
 class KnowledgeEditorConfig(FitConfig):
-    """The values of the MEND paper are the preset `paper`."""
+    """The values of the MEND paper are the preset `paper`, those of KE's own `original` (zsRE) and `original_fever`."""
 
     layers: str = "default"  # matrices to edit
-    lstm: int = 256  # hidden size a direction; MEND's run: 512
-    condition: int = 256  # width of the condition; MEND's run: 768
+    lstm: int = 256  # hidden size a direction; KE: 128, MEND's run: 512
+    condition: int = 256  # width of the condition; KE: 1024, MEND's run: 768
     head: int = 128  # hidden size of each matrix's head; KE: 128, MEND's run: 512
     max_scale: float = 1.0  # bound of the gate; KE, `max_scale`
     max_tokens: int = 32  # the condition's text is cut there, as in MEND's run
     lr: float = 1e-3  # Adam; paper: 1e-5
     steps: int = 200  # see FitConfig
-
-
-class ConditionEncoder(nn.Module):
-    """Reads token ids and gives a condition vector.
-
-    Args:
-        vocabulary, width: shape of the embedding table.
-        config: of the editor.
-    """
-
-    def __init__(self, vocabulary: int, width: int, config: KnowledgeEditorConfig) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(vocabulary, width)
-        self.lstm = nn.LSTM(width, config.lstm, batch_first=True, bidirectional=True)
-        self.project = nn.Linear(2 * config.lstm, config.condition)
-
-    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Encode (B, T) ids with (B,) lengths into (B, condition)."""
-        packed = pack_padded_sequence(self.embedding(ids), lengths.cpu(), batch_first=True, enforce_sorted=False)
-        _, (last, _) = self.lstm(packed)
-        condition: Tensor = self.project(last.transpose(0, 1).flatten(1)).tanh()
-        return condition
-
-
-class Head(nn.Module):
-    """Gives the mask, offset and gate of one matrix stored as (rows, columns)."""
-
-    def __init__(self, rows: int, columns: int, config: KnowledgeEditorConfig) -> None:
-        super().__init__()
-        self.sizes = [columns, rows, columns, rows, 1]
-        self.first = weight_norm(nn.Linear(config.condition, config.head))
-        self.second = weight_norm(nn.Linear(config.head, sum(self.sizes)))
-
-    def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """Map (B, condition) to columns of the mask, rows of it, the same of the offset, and the gate (B, 1)."""
-        return split_head(self.second(self.first(condition).tanh()), self.sizes)
-
-
-def split_head(raw: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Cut a head's output into mask columns and rows, offset columns and rows, and gate; rows by softmax.
-
-    Source: eric-mitchell/mend, `efk_hypernetwork.py`, the order of its `conditioner` output.
-    """
-    mask_columns, mask_rows, offset_columns, offset_rows, gate = raw.split(list(sizes), dim=-1)
-    return mask_columns, mask_rows.softmax(-1), offset_columns, offset_rows.softmax(-1), gate.sigmoid()
+    locality_positions: Positions = "answer"  # of the divergence; paper: all
+    objective: Literal["mend", "original"] = "mend"  # c_edit · L_edit + L_locality, or L_edit with bounded L_locality
+    margin: float = 1e-3  # original: bound of the divergence at first, nats; KE: 1e-3 for zsRE, 1e-1 for FEVER
+    least_margin: float = 1e-5  # original: to which it falls as edits succeed; KE: 1e-5 for zsRE, 1e-3 for FEVER
+    multiplier_lr: float = 1e-1  # original: of what the divergence counts; KE, `lr_alpha`
+    label_smoothing: float = 0.1  # original: of the target's tokens, never of a classifier's label; KE, `eps`
+    warm_up: float = 0.005  # original: share of the steps in which lr rises; KE: 1,000 of 200,000
+    fidelity: Fidelity = "paper"  # the switch below, if it is not set, is as the paper or as the reference code has it
+    learns_id_0: bool | None = None
 
 
 class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
     """A hypernetwork conditioned on the text of the edit."""
 
     name = "ke"
-    version = 1
+    version = 2
     source = "arXiv:2104.08164"
     kinds = ALL_KINDS
     max_batch = 1
     Config = KnowledgeEditorConfig
-    presets = {"paper": {**PAPER_FIT, "lstm": 512, "condition": 768, "head": 512, "lr": 1e-5}}
+    presets = {
+        "paper": {
+            **PAPER_FIT,
+            "lstm": 512,
+            "condition": 768,
+            "head": 512,
+            "lr": 1e-5,
+            "locality_positions": "all",
+        },
+        "original": _ORIGINAL,
+        "original_fever": {**_ORIGINAL, "margin": 1e-1, "least_margin": 1e-3, "steps": 50_000, "warm_up": 0.02},
+    }
 
     def __init__(self, lm: LanguageModel, config: KnowledgeEditorConfig, state: State) -> None:
         super().__init__(lm, config, state)
         self.matrices = lm.matrices(config.layers)
-        self.networks = _networks(lm, self.matrices, config)
+        self.networks = _networks(lm, config)
         self.networks.load_state_dict(dict(state.tensors))
         self.networks.to(lm.device)
+        self.constraint = Constraint(config, lm.device) if config.objective == "original" else None
+        self.own_answers = OwnAnswers(lm)
 
     @classmethod
     def initial_state(cls, lm: LanguageModel, config: KnowledgeEditorConfig, generator: torch.Generator) -> State:
-        networks = _networks(lm, lm.matrices(config.layers), config, seed=generator.initial_seed())
-        tensors = {name: value.detach().clone() for name, value in networks.state_dict().items()}
-        return State(tensors={**tensors, "encoder.embedding.weight": lm.input_embeddings.detach().float().clone()})
+        networks = _networks(lm, config, seed=generator.initial_seed())
+        return State(tensors={name: value.detach().clone() for name, value in networks.state_dict().items()})
 
     def outer_parameters(self) -> list[dict[str, Any]]:
-        return [{"params": list(self.networks.parameters()), "lr": self.config.lr}]
+        groups: list[dict[str, Any]] = [{"params": list(self.networks.parameters()), "lr": self.config.lr}]
+        if self.constraint:
+            groups.append({"params": [self.constraint.multiplier], "lr": self.config.multiplier_lr})
+        return groups
+
+    def optimiser(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        return torch.optim.RMSprop(groups, centered=True) if self.constraint else super().optimiser(groups)
+
+    def schedule(self, step: int) -> float | None:
+        return warm_up_and_decay(step, self.config.steps, self.config.warm_up) if self.constraint else None
 
     def loss(self, batch: FitBatch, *, is_training: bool) -> FitLoss:
-        return edit_objective(self.lm, self._edits(batch.groups), batch, c_edit=self.config.c_edit)
+        has_smoothing = self.constraint is not None and self.lm.kind is not ModelKind.CLASSIFIER
+        losses = edit_losses(
+            self.lm,
+            self._edits(batch.groups),
+            self.own_answers.rewritten(batch) if self.constraint else batch,
+            positions=self.config.locality_positions,
+            smoothing=self.config.label_smoothing if has_smoothing else 0.0,
+        )
+        if self.constraint is None:
+            return losses.weighted(c_edit=self.config.c_edit)
+        loss = losses.summed(self.constraint.total(losses.smoothed, losses.locality))
+        return replace(loss, parts=self.constraint.tensors())
+
+    def after_step(self, loss: FitLoss) -> None:
+        if self.constraint:
+            self.constraint.project()
+
+    def after_validation(self, scores: FitScores) -> None:
+        if self.constraint:
+            self.constraint.anneal(scores.success)
 
     def state(self) -> State:
         return State(tensors={name: value.detach().clone() for name, value in self.networks.state_dict().items()})
+
+    def fit_state(self) -> State:
+        if self.constraint is None:
+            return State()
+        return State(tensors=self.constraint.tensors(), values={"said": self.own_answers.said()})
+
+    def resume(self, state: State) -> None:
+        if self.constraint:
+            self.constraint.resume(state.tensors)
+            self.own_answers.resume(state.values["said"])
 
     def edit(self, requests: Sequence[EditRequest], *, memory: State | None, generator: torch.Generator) -> Edit:
         return self.edit_each([requests], generators=[generator])[0]
@@ -176,16 +231,7 @@ class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
         return text if isinstance(text, str) else str(self.lm.tokenizer.decode(list(text or ())))
 
 
-def _networks(
-    lm: LanguageModel, matrices: Sequence[Matrix], config: KnowledgeEditorConfig, *, seed: int = 0
-) -> nn.ModuleDict:
-    vocabulary, width = lm.input_embeddings.shape
-    # torch's modules draw their initial values from the global generator; it is put back as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        networks = nn.ModuleDict({"encoder": ConditionEncoder(vocabulary, width, config)})
-        for index, matrix in enumerate(matrices):
-            stored = (matrix.in_features, matrix.out_features)
-            rows, columns = stored if matrix.is_transposed else stored[::-1]
-            networks[str(index)] = Head(rows, columns, config)
-    return networks
+def _networks(lm: LanguageModel, config: KnowledgeEditorConfig, *, seed: int = 0) -> nn.ModuleDict:
+    learns_id_0 = resolved(config, SWITCHES).learns_id_0
+    embeddings = lm.input_embeddings.detach().float()
+    return make_networks(embeddings, lm.matrices(config.layers), config, learns_id_0=learns_id_0, seed=seed)

@@ -3,14 +3,14 @@
 Edit
 ├── WeightEdit    changes parameters: low-rank, dense, or replaced
 ├── ModuleEdit    patches the output of modules (GRACE, WISE)
-├── ForwardEdit   wraps the scoring of a batch (SERAC, a cache)
+├── ForwardEdit   wraps the scoring of a batch, and what is said (SERAC, a cache)
 └── PromptEdit    rewrites the prompt (in-context editing)
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,14 +182,17 @@ class ModuleEdit(Edit):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardEdit(Edit):
-    """Wraps the scoring of a batch.
+    """Wraps the scoring of a batch, and what is said freely.
 
     Args:
         wrap: given the rows under this edit and the unedited answers to them, gives the edited answers.
-        parts: the tensors that it closes over, for their size.
+        respond: given the prompts under this edit, gives what is said to each, or None where the unedited model is
+            to speak; without it the edit has no free generation.
+        parts: the tensors that it closes over, for their size; those that its memory holds too count once.
     """
 
     wrap: Callable[[Batch, Answers], Answers]
+    respond: Callable[[Sequence[Text]], Sequence[str | None]] | None = None
     parts: tuple[Tensor, ...] = ()
 
     @property
@@ -199,6 +202,12 @@ class ForwardEdit(Edit):
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         return self.parts
+
+    @property
+    def bytes(self) -> int:
+        remembered = tuple(self.memory.tensors.values()) if self.memory else ()
+        distinct = {id(tensor): tensor for tensor in (*self.parts, *remembered)}
+        return sum(t.numel() * t.element_size() for t in distinct.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from bench.models.answers import Answers
 from bench.models.architecture import Matrix
 from bench.models.language_model import LanguageModel
 
-__all__ = ["Reduction", "TokenFactors", "edit_gradients"]
+__all__ = ["Reduction", "TokenFactors", "edit_gradients", "summed_loss"]
 
 Reduction = Literal["mean_over_batch", "per_edit_mean_sum"]
 
@@ -88,7 +88,7 @@ def edit_gradients(
     attention = sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext()
     with torch.enable_grad(), attention, _tapped(lm, matrices) as taps:
         answers = Rowwise(lm, under).answers(batch, owner, weights) if under else lm.answers(batch, weights)
-        loss = _loss(answers, owner, len(groups), reduction)
+        loss = summed_loss(answers, owner, len(groups), reduction)
         grads = torch.autograd.grad(loss, [taps[m.name].shift for m in matrices], create_graph=create_graph)
     return {
         m.name: _active(taps[m.name].inputs if create_graph else taps[m.name].inputs.detach(), grad, owner, len(groups))
@@ -96,8 +96,15 @@ def edit_gradients(
     }
 
 
-def _loss(answers: Answers, owner: Tensor, groups: int, reduction: Reduction) -> Tensor:
-    """Sum the groups' losses: they are independent, so one backward pass serves all."""
+def summed_loss(answers: Answers, owner: Tensor, groups: int, reduction: Reduction) -> Tensor:
+    """Sum the groups' losses, a scalar in nats: they are independent, so one backward pass serves all.
+
+    Args:
+        answers: of the requests of all groups.
+        owner: (B,) the group of each request.
+        groups: how many there are.
+        reduction: as `edit_gradients` takes it.
+    """
     if reduction == "per_edit_mean_sum":
         return answers.row_loss().sum()
     of_label = owner[answers.rows]

@@ -6,7 +6,8 @@ Source: Mitchell et al. 2022 (arXiv:2110.11309), section 3.2, equation 4.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +16,24 @@ from bench.editing.edit import Edit
 from bench.editing.request import EditRequest, Probe
 from bench.editing.rowwise import Rowwise
 from bench.models.answers import Answers, divergence
+from bench.models.encoding import Batch
+from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
 
-__all__ = ["FitBatch", "FitLoss", "edit_objective", "locality_answers"]
+__all__ = [
+    "EditLosses",
+    "FitBatch",
+    "FitLoss",
+    "Positions",
+    "edit_losses",
+    "labelled",
+    "locality_answers",
+    "locality_batch",
+]
+
+# Where a causal model's divergence is taken: at the answer's tokens, or everywhere, the prompt's tokens and the
+# position behind the last one included, as the paper does. Other kinds of model have no other positions.
+Positions = Literal["answer", "all"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,55 +72,151 @@ class FitLoss:
     parts: Mapping[str, float | Tensor]
 
 
-def locality_answers(lm: LanguageModel, batch: FitBatch, weights: Mapping[str, Tensor] | None = None) -> Answers:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditLosses:
+    """What independent edits did to their probes; gradients flow through the first three.
+
+    Args:
+        edit: mean negative log-likelihood of the targets, nats.
+        smoothed: the same with smoothed labels.
+        locality: mean divergence on locality probes, nats.
+        success: fraction of outer probes whose every answer token is the most probable.
+        drawdown: fraction of locality probes so answered before the edits minus that after them.
+    """
+
+    edit: Tensor
+    smoothed: Tensor
+    locality: Tensor
+    success: Tensor
+    drawdown: Tensor
+
+    def weighted(self, *, c_edit: float, c_locality: float = 1.0) -> FitLoss:
+        """Give c_edit · L_edit + c_locality · L_locality; 0.1 and 1 in the paper."""
+        return self.summed(c_edit * self.edit + c_locality * self.locality)
+
+    def summed(self, total: Tensor) -> FitLoss:
+        """Give the loss of a step whose total is known."""
+        return FitLoss(
+            total=total,
+            edit=self.edit.detach(),
+            locality=self.locality.detach(),
+            success=self.success,
+            drawdown=self.drawdown,
+            parts={},
+        )
+
+
+def locality_batch(lm: LanguageModel, batch: FitBatch, positions: Positions = "answer") -> Batch:
+    """Encode the locality probes of a step; positions that are no answer's have the label -1 and come last."""
+    plain = lm.batch([(probe.prompt, probe.answer) for _, probe in batch.locality])
+    return _with_unlabelled(lm, plain, 0) if positions == "all" else plain
+
+
+def locality_answers(
+    lm: LanguageModel,
+    batch: FitBatch,
+    weights: Mapping[str, Tensor] | None = None,
+    *,
+    positions: Positions = "answer",
+) -> Answers:
     """Answer the locality probes with the unedited model, without gradients."""
     with torch.no_grad():
-        return lm.answers(lm.batch([(p.prompt, p.answer) for _, p in batch.locality]), weights)
+        return lm.answers(locality_batch(lm, batch, positions), weights)
 
 
-def edit_objective(
+def labelled(answers: Answers) -> Answers:
+    """Give the answers at the positions that have a label."""
+    keep = answers.labels >= 0
+    return replace(answers, logits=answers.logits[keep], labels=answers.labels[keep], rows=answers.rows[keep])
+
+
+def edit_losses(
     lm: LanguageModel,
     edits: Sequence[Edit],
     batch: FitBatch,
     *,
-    c_edit: float,
-    c_locality: float = 1.0,
     weights: Mapping[str, Tensor] | None = None,
     before: Answers | None = None,
-) -> FitLoss:
-    """Compute c_edit · L_edit + c_locality · L_locality of independent edits, one forward pass for all.
-
-    L_edit is the mean over outer probes of the mean negative log-likelihood of the answer; L_locality the mean over
-    locality probes of KL(unedited ‖ edited), averaged over the answer positions.
+    positions: Positions = "answer",
+    pools_labels: bool = False,
+    smoothing: float = 0.0,
+) -> EditLosses:
+    """Measure independent edits on the probes of a step, one forward pass for all.
 
     Args:
         lm: the model.
         edits: one a group, applied rowwise; gradients flow to their tensors.
         batch: the groups with their probes.
-        c_edit: weight of the edit loss; 0.1 in the paper.
-        c_locality: weight of the locality loss; 1 in the paper.
         weights: parameters to use in place of the model's own.
-        before: the unedited answers to the locality probes, if they are known.
+        before: the unedited answers to the locality probes at the same positions, if they are known.
+        positions: where the divergence KL(unedited ‖ edited) is taken.
+        pools_labels: average over all label positions of a group, then over groups; otherwise over those of a
+            probe, then over probes.
+        smoothing: of the labels: the share of the probability that is spread evenly over all other tokens.
     """
-    before = before or locality_answers(lm, batch, weights)
+    if before is None:
+        before = locality_answers(lm, batch, weights, positions=positions)
     probes = [*batch.outer, *batch.locality]
     owner = torch.tensor([group for group, _ in probes], device=lm.device)
-    answers = Rowwise(lm, edits).answers(lm.batch([(p.prompt, p.answer) for _, p in probes]), owner, weights)
     count = len(batch.outer)
+    asked = lm.batch([(p.prompt, p.answer) for _, p in probes])
+    if positions == "all":
+        asked = _with_unlabelled(lm, asked, count)
+    answers = Rowwise(lm, edits).answers(asked, owner, weights)
     is_outer = answers.rows < count
-    row_loss = answers.row_loss()[:count]
-    kl = divergence(before.logits, answers.logits[~is_outer])
-    edit, locality = row_loss.mean(), before.mean_rows(kl).mean()
-    return FitLoss(
-        total=c_edit * edit + c_locality * locality,
-        edit=edit.detach(),
-        locality=locality.detach(),
-        success=_right_rows(answers)[:count].mean(),
-        drawdown=_right_rows(before).mean() - _right_rows(answers)[count:].mean(),
-        parts={},
+    followed, after = _at(answers, is_outer), _at(answers, ~is_outer)
+    unit = owner if pools_labels else torch.arange(len(owner), device=lm.device)
+    said, unedited = labelled(after), labelled(before)
+    return EditLosses(
+        edit=_averaged(-followed.log_probs(), unit[followed.rows]),
+        smoothed=_averaged(_smoothed_loss(followed, smoothing), unit[followed.rows]),
+        locality=_averaged(divergence(before.logits, after.logits), unit[after.rows]),
+        success=_all_of(followed.is_right(), followed.rows),
+        drawdown=_all_of(unedited.is_right(), unedited.rows) - _all_of(said.is_right(), said.rows),
     )
 
 
-def _right_rows(answers: Answers) -> Tensor:
-    """Give 1 for each row whose every label is the most probable token, 0 for the others, (B,)."""
-    return (answers.sum_rows(answers.is_right().float()) == answers.tokens()).float()
+def _with_unlabelled(lm: LanguageModel, batch: Batch, first_row: int) -> Batch:
+    """Add, for the rows from `first_row` on, every position that holds a token and predicts no label."""
+    if lm.kind is not ModelKind.CAUSAL:
+        return batch
+    is_free = batch.attention_mask.bool().clone()
+    is_free[:first_row] = False
+    is_free[batch.rows, batch.positions] = False
+    rows, positions = is_free.nonzero().unbind(1)
+    return replace(
+        batch,
+        labels=torch.cat([batch.labels, torch.full_like(rows, -1)]),
+        rows=torch.cat([batch.rows, rows]),
+        positions=torch.cat([batch.positions, positions]),
+    )
+
+
+def _at(answers: Answers, chosen: Tensor) -> Answers:
+    return replace(answers, logits=answers.logits[chosen], labels=answers.labels[chosen], rows=answers.rows[chosen])
+
+
+def _smoothed_loss(answers: Answers, smoothing: float) -> Tensor:
+    """Give -log p of each label, (N,), or its mean with that of all other tokens.
+
+    Source: De Cao et al. 2021, `label_smoothed_nll_loss`: each other token gets smoothing / (V - 1).
+    """
+    loss = -answers.log_probs()
+    if smoothing == 0:
+        return loss
+    others = smoothing / (answers.logits.shape[1] - 1)
+    return (1 - smoothing - others) * loss - others * answers.logits.log_softmax(1).sum(1)
+
+
+def _averaged(values: Tensor, unit: Tensor) -> Tensor:
+    """Average (N,) values within each unit, and the units' means."""
+    _, place, counts = unit.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(counts), dtype=values.dtype, device=values.device).index_add(0, place, values)
+    return (sums / counts).mean()
+
+
+def _all_of(is_true: Tensor, rows: Tensor) -> Tensor:
+    """Give the fraction of rows of which all (N,) values are true."""
+    _, place, counts = rows.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(counts), device=rows.device).index_add(0, place, is_true.float())
+    return (sums == counts).float().mean()

@@ -62,10 +62,15 @@ class Rowwise:
         Raises:
             EditError: an edit wraps the scoring of given answers and can not speak for itself.
         """
-        if any(isinstance(edit, ForwardEdit) for edit in self._edits):
-            raise EditError("a ForwardEdit wraps the scoring of given answers; it has no free generation yet.")
-        with self._hooked(edit_of_row, None, None):
-            return generate(self._lm, prompts, max_new_tokens=max_new_tokens)
+        said: dict[int, str] = {}
+        for index, edit in enumerate(self._edits):
+            if isinstance(edit, ForwardEdit):
+                said.update(_responses(edit, prompts, (edit_of_row == index).nonzero().squeeze(1).tolist()))
+        silent = [row for row in range(len(prompts)) if row not in said]
+        with self._hooked(edit_of_row[silent], None, None):
+            texts = generate(self._lm, [prompts[row] for row in silent], max_new_tokens=max_new_tokens)
+        said.update(zip(silent, texts, strict=True))
+        return [said[row] for row in range(len(prompts))]
 
     @contextmanager
     def _hooked(self, edit_of_row: Tensor, mask: Tensor | None, prompt_end: Tensor | None) -> Iterator[None]:
@@ -248,3 +253,13 @@ def _wrapped(edit: ForwardEdit, batch: Batch, answers: Answers, rows: Tensor) ->
     logits = answers.logits.clone()
     logits[chosen] = edit.wrap(part, given).logits
     return replace(answers, logits=logits)
+
+
+def _responses(edit: ForwardEdit, prompts: Sequence[Text], rows: Sequence[int]) -> dict[int, str]:
+    """Give what an edit says itself, by row."""
+    if edit.respond is None:
+        raise EditError("this ForwardEdit wraps the scoring of given answers only; it has no free generation.")
+    if not rows:
+        return {}
+    responses = edit.respond([prompts[row] for row in rows])
+    return {row: text for row, text in zip(rows, responses, strict=True) if text is not None}

@@ -68,13 +68,16 @@ class Subject:
     Args:
         cls: the editor's class.
         lm: a tiny model.
-        config: the editor's configuration; None: its defaults, with a fit of 50 small steps.
+        config: the editor's configuration, or the fields that differ from its defaults with a fit of 50 small steps.
     """
 
     def __init__(self, cls: type[Editor[Any]], lm: LanguageModel, config: Any = None) -> None:
         self.cls = cls
         self.lm = lm
-        self.config = build_config(cls.Config, _small_fit(cls), owner=cls.name) if config is None else config
+        if config is None or isinstance(config, Mapping):
+            fields = {**_small_fit(cls), **(config or {})}
+            config = build_config(cls.Config, fields, owner=cls.name, presets=cls.presets)
+        self.config = config
         self.fitted = tiny_cases(lm.kind, 24)
         self.held_out = tiny_cases(lm.kind, 4, start=100)
 
@@ -114,7 +117,7 @@ def check_editor(cls: type[Editor[Any]], lm: LanguageModel, config: Any = None) 
     Args:
         cls: the editor's class.
         lm: a tiny model of a kind that the editor takes; see `tiny_model`.
-        config: the editor's configuration; None: its defaults, with a fit of 50 small steps.
+        config: the editor's configuration, or the fields that differ from its defaults with a fit of 50 small steps.
 
     Returns:
         One verdict a check. An error that the editor raises is that check's problem.

@@ -15,16 +15,26 @@ from torch import Tensor
 from bench.models.architecture import Matrix
 
 mend: Any = importlib.import_module("bench.methods.mend")
+networks: Any = importlib.import_module("bench.methods._mend_networks")
 
 MATRIX = Matrix(name="m.weight", module="m", in_features=8, out_features=6, is_transposed=False, stack=0, block=0)
-NETWORKS: dict[str, tuple[dict[str, Any], int, int]] = {  # variant of the reference → what it is here, and its mode
-    "main": ({}, 1, 0),
+NETWORKS: dict[str, tuple[dict[str, Any], int | None, int]] = {  # variant of the reference → ours, modes, mode
+    "main": ({}, None, 0),
     "shared3_mode1": ({}, 3, 1),
-    "nonorm": ({"normalise": False}, 1, 0),
-    "xavier": ({"start": "xavier"}, 1, 0),
-    "norm_id0": ({}, 1, 0),
-    "nonorm_id0": ({"normalise": False}, 1, 0),
+    "nonorm": ({"no_norm": True}, None, 0),
+    "split": ({"transform": "split"}, None, 0),
+    "one_sided": ({"transform": "only_smaller"}, None, 0),
+    "x_only": ({"transform": "only_u"}, None, 0),
+    "delta_only": ({"transform": "only_delta"}, None, 0),
+    "xavier": ({"no_id_init": True}, None, 0),
+    "norm_id0": ({}, None, 0),
+    "nonorm_id0": ({"no_norm": True}, None, 0),
 }
+# Of all switches only the second layer's bias changes these numbers, and that only where it is not 0.
+FIDELITIES = [{"fidelity": "reference"}, {"fidelity": "paper", "second_bias": True}]
+CASES = [(variant, fidelity) for variant in NETWORKS for fidelity in FIDELITIES]
+CASES += [("norm_id0", {"fidelity": "paper"}), ("nonorm_id0", {"fidelity": "paper"})]
+PARTS = {"both": "mlp", "u": "mlp1", "delta": "mlp2"}
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +44,24 @@ def golden() -> dict[str, Tensor]:
     return {name: torch.tensor(array["values"]).reshape(array["shape"]) for name, array in arrays.items()}
 
 
-def network(golden: Mapping[str, Tensor], variant: str) -> Any:
+def network(golden: Mapping[str, Tensor], variant: str, fidelity: Mapping[str, Any] = FIDELITIES[0]) -> Any:
     """Make our network with the weights of a variant of the reference, before any row was seen."""
     changes, modes, _ = NETWORKS[variant]
-    config = mend.MendConfig(rank=4, std_floor=0.0, **changes)
-    made = mend.GradientNetwork(MATRIX, modes, config, torch.Generator())
-    names = {"u": "u", "v": "v", "bias": "bias", "mode_scale": "scale", "mode_shift": "shift"}
+    config = mend.MendConfig(rank=4, **changes, **fidelity)
+    switches = mend.resolved(config, mend.SWITCHES)
+    made = networks.GradientNetwork(MATRIX, modes, config, switches, torch.Generator())
+    names = {"u": "u", "v": "v", "bias": "bias", "mode_scale.weight": "scale", "mode_shift.weight": "shift"}
+    left = {name for name in golden if name.startswith(f"{variant}/w/")}
     with torch.no_grad():
-        for index, layer in enumerate(made.layers):
-            for theirs, ours in names.items():
-                # A network that is not shared has no table of modes in the reference; ours has one row, 1 and 0.
-                key = _weight(golden, variant, index, theirs)
-                if key:
-                    getattr(layer, ours).copy_(golden[key])
+        for part, pair in made.parts.items():
+            for index, layer in enumerate(pair.layers):
+                for theirs, ours in names.items():
+                    key = f"{variant}/w/{PARTS[part]}.layers.{index}.{theirs}"
+                    if getattr(layer, ours) is not None:
+                        getattr(layer, ours).copy_(golden[key])
+                        left.remove(key)
+    assert all(bool((golden[key] == 0).all()) for key in left), f"not taken over: {left}"
     return made
-
-
-def _weight(golden: Mapping[str, Tensor], variant: str, index: int, name: str) -> str | None:
-    found = [k for k in golden if k.startswith(f"{variant}/w/") and f"layers.{index}.{name}" in k]
-    return found[0] if found else None
 
 
 def update(made: Any, inputs: Tensor, grads: Tensor, mode: int, *, is_training: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,9 +91,11 @@ def test_the_first_numbers_are_those_of_the_specification(golden: dict[str, Tens
     torch.testing.assert_close(change[0, :3], torch.tensor([0.89394, -5.78169, 2.16518]), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("variant", NETWORKS)
-def test_a_training_call_gives_the_references_factors(golden: dict[str, Tensor], variant: str) -> None:
-    made = network(golden, variant)
+@pytest.mark.parametrize(("variant", "fidelity"), CASES)
+def test_a_training_call_gives_the_references_factors(
+    golden: dict[str, Tensor], variant: str, fidelity: dict[str, Any]
+) -> None:
+    made = network(golden, variant, fidelity)
 
     inputs, grads, change = update(made, golden["u"], golden["delta"], NETWORKS[variant][2], is_training=True)
 
@@ -94,9 +105,11 @@ def test_a_training_call_gives_the_references_factors(golden: dict[str, Tensor],
     assert_close(change.T, golden[f"{variant}/train/update_in_out"])
 
 
-@pytest.mark.parametrize("variant", NETWORKS)
-def test_a_later_call_gives_the_references_update(golden: dict[str, Tensor], variant: str) -> None:
-    made, mode = network(golden, variant), NETWORKS[variant][2]
+@pytest.mark.parametrize(("variant", "fidelity"), CASES)
+def test_a_later_call_gives_the_references_update(
+    golden: dict[str, Tensor], variant: str, fidelity: dict[str, Any]
+) -> None:
+    made, mode = network(golden, variant, fidelity), NETWORKS[variant][2]
     update(made, golden["u"], golden["delta"], mode, is_training=True)
 
     _, _, evaluated = update(made, golden["u2"], golden["delta2"], mode, is_training=False)
@@ -106,9 +119,9 @@ def test_a_later_call_gives_the_references_update(golden: dict[str, Tensor], var
     assert_close(trained, golden[f"{variant}/train2/update_out_in"])
 
 
-@pytest.mark.parametrize("variant", [name for name in NETWORKS if NETWORKS[name][0].get("normalise", True)])
-def test_the_statistics_are_the_references(golden: dict[str, Tensor], variant: str) -> None:
-    made = network(golden, variant)
+@pytest.mark.parametrize(("variant", "fidelity"), [case for case in CASES if "nonorm" not in case[0]])
+def test_the_statistics_are_the_references(golden: dict[str, Tensor], variant: str, fidelity: dict[str, Any]) -> None:
+    made = network(golden, variant, fidelity)
 
     for inputs, grads, stats in [("u", "delta", "stats"), ("u2", "delta2", "stats2")]:
         update(made, golden[inputs], golden[grads], NETWORKS[variant][2], is_training=True)
@@ -120,7 +133,7 @@ def test_the_statistics_are_the_references(golden: dict[str, Tensor], variant: s
 
 
 def test_streamed_statistics_equal_those_of_all_rows(golden: dict[str, Tensor]) -> None:
-    statistics = mend.Statistics(8)
+    statistics = network(golden, "main").of_inputs
     second = golden["u2"][(golden["delta2"] != 0).any(1)]
     rows = torch.cat([golden["u"], second]).double()
 
@@ -128,7 +141,7 @@ def test_streamed_statistics_equal_those_of_all_rows(golden: dict[str, Tensor]) 
     statistics.update(second)
 
     assert_close(statistics.mean, rows.mean(0))
-    assert_close(statistics.normalise(rows.float(), 0.0), (rows - rows.mean(0)) / (rows.std(0) + 1e-7))
+    assert_close(statistics.normalise(rows.float()), (rows - rows.mean(0)) / (rows.std(0) + 1e-7))
 
 
 def test_an_evaluation_never_changes_the_statistics(golden: dict[str, Tensor]) -> None:
@@ -149,24 +162,43 @@ def test_gradients_of_the_update_are_the_references(golden: dict[str, Tensor]) -
     scalar.backward()
 
     assert_close(scalar.detach(), golden["grad/scalar"])
-    for index, layer in enumerate(made.layers):
+    for index, layer in enumerate(made.parts["both"].layers):
         for name in ("u", "v", "bias"):
             assert_close(getattr(layer, name).grad, golden[f"grad/mlp.layers.{index}.{name}"])
 
 
-def test_from_identity_u_gets_a_gradient_and_v_none(golden: dict[str, Tensor]) -> None:
-    made = network(golden, "norm_id0")
+@pytest.mark.parametrize("fidelity", ["paper", "reference"])
+def test_from_identity_only_u_and_after_the_first_call_the_bias_get_a_gradient(
+    golden: dict[str, Tensor], fidelity: str
+) -> None:
+    made = network(golden, "norm_id0", {"fidelity": fidelity})
 
-    inputs, grads = made(golden["u"], golden["delta"], 0, is_training=True)
-    (golden["grad/C"] * (grads.T @ inputs)).sum().backward()
+    def gradients(rows: str, *, is_training: bool) -> dict[str, float]:
+        made.zero_grad()
+        keep = (golden[rows.replace("u", "delta")] != 0).any(1)
+        inputs, grads = made(golden[rows][keep], golden[rows.replace("u", "delta")][keep], 0, is_training=is_training)
+        (golden["grad/C"] * (grads.T @ inputs)).sum().backward()
+        return {
+            f"{name}{index}": float(value.grad.abs().max())
+            for index, layer in enumerate(made.parts["both"].layers)
+            for name, value in layer.named_parameters()
+            if value.grad is not None
+        }
 
-    assert all(float(layer.v.grad.abs().max()) == 0 for layer in made.layers)
-    assert all(float(layer.u.grad.abs().max()) > 0 for layer in made.layers)
+    first, second = gradients("u", is_training=True), gradients("u2", is_training=False)
+
+    for found in (first, second):
+        assert found["v0"] == found["v1"] == 0
+        assert min(found["u0"], found["u1"]) > 1
+    # Freshly normalised rows sum to nought, and so does the gradient of what is added to each of them.
+    assert first["bias0"] < 1e-5 * first["u0"]
+    assert second["bias0"] > 0.1
 
 
 def test_from_identity_without_normalisation_the_update_is_the_gradient(golden: dict[str, Tensor]) -> None:
-    config = mend.MendConfig(rank=4, normalise=False)
-    made = mend.GradientNetwork(MATRIX, 1, config, torch.Generator().manual_seed(0))
+    config = mend.MendConfig(rank=4, no_norm=True)
+    switches = mend.resolved(config, mend.SWITCHES)
+    made = networks.GradientNetwork(MATRIX, 1, config, switches, torch.Generator().manual_seed(0))
 
     _, _, change = update(made, golden["u"], golden["delta"], 0, is_training=True)
 
@@ -174,21 +206,21 @@ def test_from_identity_without_normalisation_the_update_is_the_gradient(golden: 
 
 
 @pytest.mark.parametrize(
-    ("shapes", "expected"),
+    ("shapes", "changes", "expected"),
     [
-        ([(768, 3072), (3072, 768)] * 3, 59_089_926),  # distilGPT-2
-        ([(768, 3072), (3072, 768)] * 4, 59_120_648),  # BART-base
+        ([(768, 3072), (3072, 768)] * 3, {}, 59_089_926),  # distilGPT-2
+        ([(768, 3072), (3072, 768)] * 4, {}, 59_120_648),  # BART-base
+        ([(768, 3072), (3072, 768)] * 3, {"no_sharing": True}, 176_993_286),
     ],
 )
-def test_the_paper_sizes_have_the_papers_parameter_counts(shapes: list[tuple[int, int]], expected: int) -> None:
-    config = mend.MendConfig(rank=1920)
-    sizes = sorted(set(shapes))
+def test_the_paper_sizes_have_the_references_parameter_counts(
+    shapes: list[tuple[int, int]], changes: dict[str, Any], expected: int
+) -> None:
+    config = mend.MendConfig(rank=1920, fidelity="reference", **changes)
     with torch.device("meta"):
-        networks = [
-            mend.GradientNetwork(_matrix(*size), shapes.count(size), config, torch.Generator()) for size in sizes
-        ]
+        made = mend._networks([_matrix(*shape) for shape in shapes], config, torch.Generator())
 
-    found = sum(p.numel() for made in networks for p in made.parameters()) + len(shapes)
+    found = sum(p.numel() for p in made.parameters()) + len(shapes)
 
     assert found == expected
 
