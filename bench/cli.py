@@ -113,6 +113,9 @@ def run(
     threads: Annotated[
         int, typer.Option(help="CPU threads of each worker, part of a cell's identity; 0: all cores.")
     ] = 0,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="Minutes between two checkpoints of a fit; 0: after every step.")
+    ] = 5.0,
     in_process: Annotated[bool, typer.Option("--in-process", help="No worker processes, for debugging.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute cells that failed again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -126,10 +129,10 @@ def run(
         methods=split_specs(methods),
         models=_names(models),
         datasets=_names(datasets),
+        modes=_names(modes),
         edits=edits,
         seeds=seeds,
         sets=tuple(settings or ()),
-        modes=_names(modes),
         device=device,
         dtype=dtype,
         application=application,
@@ -138,6 +141,7 @@ def run(
         plugins=tuple(plugin or ()),
         workers=workers,
         threads=threads,
+        checkpoint_minutes=checkpoint_minutes,
         is_in_process=in_process,
         retries_failed=retry_failed,
         is_dry=dry_run,

@@ -53,6 +53,7 @@ class RunOptions:
     plugins: tuple[Path, ...] = ()
     workers: int = 1
     threads: int = 0
+    checkpoint_minutes: float = 5.0
     is_in_process: bool = False
     retries_failed: bool = False
     is_dry: bool = False
@@ -73,6 +74,8 @@ def execute(options: RunOptions) -> int:
         raise ConfigError(f"--threads is {options.threads}; it must be at least 1, or 0 for all cores.")
     if options.workers < 1:
         raise ConfigError(f"--workers is {options.workers}; it must be at least 1.")
+    if not options.checkpoint_minutes >= 0:  # NaN is not
+        raise ConfigError(f"--checkpoint-minutes is {options.checkpoint_minutes:g}; it must be at least 0.")
     sweep = _sweep(options)
     planned = plan(sweep)
     name = options.name or f"{date.today().isoformat()}-{'-'.join(sweep.datasets)}"
@@ -88,7 +91,7 @@ def execute(options: RunOptions) -> int:
         with shown_run(console, {cell.key: cell for cell in todo.to_run}) as display:
             cards = run_sweep(sweep, todo, store, name, engine, display)
     except KeyboardInterrupt:
-        console.print("interrupted: finished cells stay; the same command goes on from there.")
+        console.print("interrupted: finished cells and checkpoints of fits stay; the same command goes on from there.")
         return INTERRUPTED
     _conclude(store, name, options, console)
     return _exit_code([*todo.cached, *cards], console)
@@ -99,15 +102,16 @@ def _sweep(options: RunOptions) -> Sweep:
         methods=options.methods,
         models=options.models,
         datasets=options.datasets,
+        modes=options.modes,
         edits=options.edits,
         seeds=options.seeds,
         sets=options.sets,
-        modes=options.modes,
         device=_device(options.device),
         dtype=options.dtype,
         application=options.application,
         threads=options.threads or len(os.sched_getaffinity(0)),
         plugins=options.plugins,
+        checkpoint_minutes=options.checkpoint_minutes,
     )
 
 
@@ -201,11 +205,11 @@ def _given(options: RunOptions) -> list[str]:
         "methods",
         "models",
         "datasets",
+        "modes",
         "edits",
         "device",
         "dtype",
         "application",
-        "modes",
         "name",
         "workers",
         "threads",

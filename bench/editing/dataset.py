@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from bench.editing.request import EditCase
 from bench.errors import DataError
 from bench.models.kind import ModelKind
 
-__all__ = ["Dataset", "Split", "TrainingExample"]
+__all__ = ["Dataset", "Split", "TrainingExample", "check_splits"]
 
 
 class Split(StrEnum):
@@ -67,6 +67,11 @@ class Dataset(ABC, Generic[ConfigT]):
     def cases(self, split: Split) -> Iterator[EditCase]:
         """Yield the cases of a split, in an order that never changes."""
 
+    @property
+    def vocabulary(self) -> str | None:
+        """The checksum of the vocabulary that the cases' token ids belong to; None: they are text."""
+        return None
+
     def texts(self, split: Split) -> Iterator[str]:
         """Yield passages of running text that no model of ours was trained on; none by default."""
         return iter(())
@@ -82,3 +87,27 @@ class Dataset(ABC, Generic[ConfigT]):
     def training_texts(self) -> Sequence[str]:
         """Give the running text that the embedded models are trained on."""
         raise DataError(f"dataset {self.name!r} holds no corpus to train a model on.")
+
+
+def check_splits(dataset: Dataset[Any]) -> None:
+    """Check that no case and no subject is in two splits: what is fitted or chosen must not know what it is tested on.
+
+    Raises:
+        DataError: one is; the message names it.
+    """
+    of_id: dict[str, Split] = {}
+    of_subject: dict[str, tuple[Split, str]] = {}
+    for split in Split:
+        for case in dataset.cases(split):
+            request = case.request
+            first = of_id.setdefault(request.id, split)
+            if first is not split:
+                raise DataError(f"dataset {dataset.name!r}: case {request.id!r} is in {first} and in {split}.")
+            if request.subject is None:
+                continue
+            first, id_there = of_subject.setdefault(request.subject, (split, request.id))
+            if first is not split:
+                raise DataError(
+                    f"dataset {dataset.name!r}: the subject {request.subject!r} is in {first} (case {id_there!r}) and "
+                    f"in {split} (case {request.id!r}). A subject may be in one split only."
+                )

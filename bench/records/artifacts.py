@@ -1,6 +1,7 @@
-"""Things that are costly to make and kept: fitted editors, answers of unedited models.
+"""Things that are costly to make and kept: fitted editors, fits in the middle, answers of unedited models.
 
     <root>/editors/<key>/{state.safetensors, fit.parquet, card.json}
+    <root>/editors/<key>.checkpoint/{state.safetensors, card.json}
     <root>/bases/<key>/{…, card.json}
 
 The store does not know what the files hold: whoever asks for one writes and reads them.
@@ -8,14 +9,24 @@ The store does not know what the files hold: whoever asks for one writes and rea
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench.errors import StoreError
 from bench.records.canonical import canonical_json, key_of, parse_record
-from bench.records.folder import CARD, FileFacts, flaw, move_aside, read_json, remove_leftovers, write_folder
+from bench.records.folder import (
+    CARD,
+    FileFacts,
+    flaw,
+    move_aside,
+    read_json,
+    remove_folder,
+    remove_leftovers,
+    write_folder,
+)
 
 __all__ = ["Artifact", "ArtifactStore"]
 
@@ -53,32 +64,72 @@ class ArtifactStore:
     Args:
         root: that folder; made when something is written.
         report: is told, in a sentence, of each broken artefact that was moved aside.
+        suffix: behind the keys in the names of the folders, so that one root can hold several kinds.
     """
 
-    def __init__(self, root: Path, report: Callable[[str], None] = warnings.warn) -> None:
+    def __init__(self, root: Path, report: Callable[[str], None] = warnings.warn, *, suffix: str = "") -> None:
         """Point to a folder; nothing is read or written yet."""
         self.root = root
         self.report = report
+        self._suffix = suffix
+
+    def folder(self, identity: Mapping[str, object]) -> Path:
+        """Give where the artefact of this identity lies, or would."""
+        return self.root / f"{key_of(identity)}{self._suffix}"
 
     def find(self, identity: Mapping[str, object]) -> Artifact | None:
         """Give the artefact of this identity after checking every digest, or None.
 
         A broken one is moved aside and reported.
         """
-        folder = self.root / key_of(identity)
+        folder = self.folder(identity)
         if not folder.exists():
             return None
         try:
-            return self._read(folder, identity)
+            artifact = _read(folder, verify=True)
+            if canonical_json(artifact.identity) != canonical_json(identity):
+                raise StoreError("its card has another identity")
+            return artifact
         except StoreError as error:
-            aside = move_aside(folder)
-            self.report(
-                f"{str(folder)!r} is broken: {str(error).rstrip('.')}. It was moved to {aside.name!r} and "
-                "will be made again."
-            )
+            self.set_aside(folder, str(error))
             return None
         except OSError as error:
             raise StoreError(f"{str(folder)!r} can not be read: {error.strerror or error}.") from error
+
+    def peek(self, folder: Path) -> Artifact | None:
+        """Give what a folder's card says, whatever it is of and without checking its files; None if that is nothing."""
+        try:
+            return _read(folder, verify=False)
+        except (StoreError, OSError):
+            return None
+
+    def all(self) -> list[Artifact]:
+        """Give all artefacts that are whole, by key, without checking their digests; broken ones are reported."""
+        pattern = re.compile(rf"[0-9a-f]{{16}}{re.escape(self._suffix)}")
+        try:
+            folders = sorted(path for path in self.root.iterdir() if pattern.fullmatch(path.name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"{str(self.root)!r} can not be read: {error.strerror or error}.") from error
+        found = []
+        for folder in folders:
+            try:
+                found.append(_read(folder, verify=False))
+            except (StoreError, OSError) as error:
+                self.report(f"{str(folder)!r} is broken: {str(error).rstrip('.')}.")
+        return found
+
+    def set_aside(self, folder: Path, reason: str) -> None:
+        """Move a broken artefact aside and report it."""
+        aside = move_aside(folder)
+        self.report(
+            f"{str(folder)!r} is broken: {reason.rstrip('.')}. It was moved to {aside.name!r} and will be made again."
+        )
+
+    def remove(self, identity: Mapping[str, object]) -> None:
+        """Delete the artefact of this identity, if it is there."""
+        remove_folder(self.folder(identity))
 
     def write(
         self, identity: Mapping[str, object], fill: Callable[[Path], None], details: Mapping[str, object]
@@ -94,28 +145,30 @@ class ArtifactStore:
             ConfigError: identity or details are not JSON, or not finite.
             StoreError: the folder can not be written.
         """
-        key = key_of(identity)
+        key, folder = key_of(identity), self.folder(identity)
         canonical_json(details)
-        artifact = Artifact(key=key, folder=self.root / key, identity=identity, details=details, files={})
+        artifact = Artifact(key=key, folder=folder, identity=identity, details=details, files={})
 
         def describe(files: Mapping[str, FileFacts]) -> Mapping[str, object]:
             nonlocal artifact
-            artifact = Artifact(key=key, folder=self.root / key, identity=identity, details=details, files=files)
+            artifact = replace(artifact, files=files)
             facts = {name: asdict(file) for name, file in files.items()}
             return {"key": key, "identity": dict(identity), "details": dict(details), "files": facts}
 
         write_folder(artifact.folder, fill, describe)
         return artifact
 
-    def tidy(self) -> int:
-        """Delete what killed writers left; only while nobody else writes. Gives how many."""
-        return remove_leftovers(self.root)
+    def tidy(self, *, older_than_seconds: float = 0.0) -> int:
+        """Delete what killed writers left; the new ones only while nobody else writes. Gives how many."""
+        return remove_leftovers(self.root, older_than_seconds=older_than_seconds)
 
-    def _read(self, folder: Path, identity: Mapping[str, object]) -> Artifact:
-        card = parse_record(_Card, read_json(folder / CARD))
-        if canonical_json(card.identity) != canonical_json(identity):
-            raise StoreError("its card has another identity")
-        wrong = flaw(folder, card.files, verify=True)
-        if wrong:
-            raise StoreError(wrong)
-        return Artifact(key=card.key, folder=folder, identity=card.identity, details=card.details, files=card.files)
+
+def _read(folder: Path, *, verify: bool) -> Artifact:
+    """Read a card and check the files that it names: their lengths, or their digests, too."""
+    card = parse_record(_Card, read_json(folder / CARD))
+    wrong = flaw(folder, card.files, verify=verify)
+    if wrong:
+        raise StoreError(wrong)
+    return Artifact(
+        key=key_of(card.identity), folder=folder, identity=card.identity, details=card.details, files=card.files
+    )

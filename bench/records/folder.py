@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ __all__ = [
     "flaw",
     "move_aside",
     "read_json",
+    "remove_folder",
     "remove_leftovers",
     "write_file",
     "write_folder",
@@ -134,15 +137,40 @@ def move_aside(folder: Path) -> Path:
     return aside
 
 
-def remove_leftovers(parent: Path) -> int:
-    """Delete what killed writers left in a folder; only while nobody else writes there."""
-    leftovers = [path for path in parent.glob(f"{_TEMPORARY}*") if not path.is_symlink()]
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that no part of it can be taken for the whole; nothing happens if it is not there."""
+    temporary = folder.with_name(f"{_TEMPORARY}{folder.name}-{secrets.token_hex(4)}")
+    try:
+        folder.rename(temporary)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(parent: Path, *, older_than_seconds: float = 0.0) -> int:
+    """Delete what killed writers left in a folder; the new ones only while nobody else writes there."""
+    newest = time.time() - older_than_seconds
+    leftovers = [
+        path
+        for path in parent.glob(f"{_TEMPORARY}*")
+        if not path.is_symlink() and (older_than_seconds == 0 or _changed(path) < newest)
+    ]
     for path in leftovers:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
     return len(leftovers)
+
+
+def _changed(path: Path) -> float:
+    """Give when a path was last changed, in seconds since the epoch; infinity if it is gone by now."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _replace(temporary: Path, target: Path) -> None:

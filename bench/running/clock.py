@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +16,26 @@ __all__ = ["Cost", "measured"]
 _SAMPLE_SECONDS = 0.005  # a forward pass of the smallest embedded model takes about as long
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Cost:
-    """What a stretch of work cost; filled in when it ends.
+    """What a stretch of work cost; filled in when it ends, or so far by `refresh`.
 
     Args:
         seconds: wall-clock, after the device has finished.
         cpu_seconds: of all threads of this process.
         peak_memory_bytes: most memory in use minus what was in use at the start: allocated on a GPU, resident
             on a CPU (sampled).
+        refresh: brings the figures up to now while the work goes on.
     """
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
+    refresh: Callable[[], None] = _nothing
 
 
 @contextmanager
@@ -44,14 +50,22 @@ def measured(device: torch.device, *, memory: bool = True) -> Iterator[Cost]:
     watch = _watch(device) if memory else None
     _synchronise(device)
     started, cpu_started = time.perf_counter(), time.process_time()
-    try:
-        yield cost
-    finally:
+
+    def refresh() -> None:
         _synchronise(device)
         cost.seconds = time.perf_counter() - started
         cost.cpu_seconds = time.process_time() - cpu_started
         if watch is not None:
             cost.peak_memory_bytes = watch.peak()
+
+    cost.refresh = refresh
+    try:
+        yield cost
+    finally:
+        refresh()
+        cost.refresh = _nothing
+        if watch is not None:
+            watch.end()
 
 
 def _synchronise(device: torch.device) -> None:
@@ -73,6 +87,9 @@ class _CudaWatch:
     def peak(self) -> int:
         return int(torch.cuda.max_memory_allocated(self._device) - self._start)
 
+    def end(self) -> None:
+        pass
+
 
 class _ResidentWatch:
     """Samples the resident memory of this process on a thread of its own."""
@@ -88,9 +105,12 @@ class _ResidentWatch:
             self._most = max(self._most, _resident_bytes())
 
     def peak(self) -> int:
+        self._most = max(self._most, _resident_bytes())
+        return self._most - self._start
+
+    def end(self) -> None:
         self._done.set()
         self._thread.join()
-        return max(self._most, _resident_bytes()) - self._start
 
 
 def _resident_bytes() -> int:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import pandas as pd
-
-from bench.records.artifacts import ArtifactStore
 from bench.records.card import Card, timestamp
 from bench.records.cell import Cell
 from bench.records.result import uncompleted
 from bench.records.status import Status
 from bench.records.store import Store
-from bench.running.engine import Engine
+from bench.running.engine import WORKER, Engine
+from bench.running.fits import Fits
 from bench.running.sweep import PlannedCell, Sweep
-from bench.running.task import Fitted, Outcome, Progress, Task, fit_identity
+from bench.running.task import Checkpoint, Message, Progress, Task
 
 __all__ = ["Observer", "Todo", "run_sweep", "survey"]
 
@@ -51,9 +48,12 @@ class Todo:
 def survey(planned: Sequence[PlannedCell], store: Store, run: str, *, retry: bool = False) -> Todo:
     """Find which planned cells this run, or another one in the same folder, has already.
 
-    Finished cells of other runs are copied into this one.
+    Finished cells of other runs are copied into this one. A cell whose worker was lost in the middle of a fit is
+    computed again from the fit's checkpoint.
     """
-    cached = {p.cell.key: card for p in planned if (card := store.find(run, p.cell, retry=retry))}
+    fits = Fits(store.root, store.report)
+    found = {p.cell.key: card for p in planned if (card := store.find(run, p.cell, retry=retry))}
+    cached = {key: card for key, card in found.items() if not (_is_lost(card) and fits.is_begun(card.cell))}
     left = [p for p in planned if p.cell.key not in cached]
     return Todo(
         cached=tuple(cached.values()),
@@ -69,10 +69,14 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
         The cards of the cells that were computed or skipped now.
 
     Raises:
-        StoreError: the results can not be written.
-        KeyboardInterrupt: passed on, after the workers have ended; finished cells stay.
+        StoreError: the results can not be written, or a checkpoint that is not theirs lies where one of these cells'
+            fits belongs; nothing has been computed then.
+        KeyboardInterrupt: passed on, after the workers have ended; finished cells and checkpoints stay.
     """
-    fits = _Fits(ArtifactStore(store.root / "editors", store.report))
+    fits = Fits(store.root, store.report)
+    fits.refuse_foreign(todo.to_run)
+    fits.tidy()
+    cells = {cell.key: cell for cell in todo.to_run}
     cards = []
     for planned in todo.skipped:
         now = timestamp()
@@ -81,45 +85,30 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
         observer.finished(cards[-1])
 
     def task(cell: Cell) -> Task:
-        return Task(cell=cell, plugins=sweep.plugins, fitted=fits.find(cell))
+        fitted = fits.find(cell)
+        return Task(
+            cell=cell,
+            plugins=sweep.plugins,
+            fitted=fitted,
+            checkpoint=None if fitted else fits.checkpoint(cell),
+            checkpoint_minutes=sweep.checkpoint_minutes,
+        )
 
-    with closing(engine.run(todo.to_run, task, observer.progress)) as outcomes:
+    def hear(message: Message) -> None:
+        if isinstance(message, Checkpoint):
+            fits.keep_checkpoint(cells[message.key], message)
+        else:
+            observer.progress(message)
+
+    with closing(engine.run(todo.to_run, task, hear)) as outcomes:
         for cell, outcome in outcomes:
-            fits.keep(cell, outcome)
+            if outcome.fitted is not None:
+                fits.keep(cell, outcome.fitted)
             cards.append(store.write(run, cell, outcome.result))
             observer.finished(cards[-1])
     return cards
 
 
-class _Fits:
-    """Fitted editors below results/editors."""
-
-    def __init__(self, store: ArtifactStore) -> None:
-        self._store = store
-
-    def find(self, cell: Cell) -> Fitted | None:
-        """Give the state fitted for a cell with the same fit identity, or None."""
-        artifact = self._store.find(fit_identity(cell))
-        if artifact is None:
-            return None
-        details: Mapping[str, Any] = artifact.details
-        log = pd.read_parquet(artifact.folder / "fit.parquet").to_dict("records")
-        return Fitted(
-            tensors=(artifact.folder / "state.safetensors").read_bytes(),
-            values=details["values"],
-            log=tuple({str(k): float(v) for k, v in row.items()} for row in log),
-            costs=details["costs"],
-        )
-
-    def keep(self, cell: Cell, outcome: Outcome) -> None:
-        """Write what was fitted just now."""
-        fitted = outcome.fitted
-        if fitted is None:
-            return
-
-        def fill(folder: Path) -> None:
-            (folder / "state.safetensors").write_bytes(fitted.tensors)
-            pd.DataFrame(list(fitted.log)).to_parquet(folder / "fit.parquet")
-
-        details = {"values": dict(fitted.values), "costs": dict(fitted.costs)}
-        self._store.write(fit_identity(cell), fill, details)
+def _is_lost(card: Card) -> bool:
+    """Say whether a cell failed because its worker process ended."""
+    return card.failure is not None and card.failure.phase == WORKER

@@ -17,9 +17,11 @@ from bench.records.card import Failure, timestamp
 from bench.records.cell import Cell
 from bench.records.result import uncompleted
 from bench.records.status import Status
-from bench.running.task import Outcome, Progress, Task
+from bench.running.task import Message, Outcome, Progress, Task
 
-__all__ = ["Engine", "InProcessEngine", "LocalEngine"]
+__all__ = ["WORKER", "Engine", "InProcessEngine", "LocalEngine"]
+
+WORKER = "worker"  # the phase in which a cell failed whose process ended
 
 _PROGRESS_SECONDS = 0.2  # between two reports of one worker; faster than the eye gains nothing
 _PATIENCE_SECONDS = 5.0  # for a worker that was asked to end; then it is killed
@@ -29,14 +31,14 @@ class Engine(Protocol):
     """Computes cells and gives each as soon as it is done."""
 
     def run(
-        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_message: Callable[[Message], None]
     ) -> Generator[tuple[Cell, Outcome], None, None]:
         """Compute cells; closing what this gives ends the work.
 
         Args:
             cells: in the order in which they are started.
             task: makes the task of a cell when its turn comes, so that it can use what earlier cells fitted.
-            on_progress: told how far running cells have come.
+            on_message: told how far running cells have come, and given the checkpoints of their fits.
         """
         ...
 
@@ -45,12 +47,12 @@ class InProcessEngine:
     """Computes cells in this process, for debugging."""
 
     def run(
-        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_message: Callable[[Message], None]
     ) -> Generator[tuple[Cell, Outcome], None, None]:
         """Compute cells one after the other."""
         from bench.running.worker import Worker
 
-        worker = Worker(on_progress)
+        worker = Worker(on_message)
         for cell in cells:
             yield cell, worker.run(task(cell))
 
@@ -66,7 +68,7 @@ class LocalEngine:
         self._workers = workers
 
     def run(
-        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_message: Callable[[Message], None]
     ) -> Generator[tuple[Cell, Outcome], None, None]:
         """Compute cells; closing the iterator ends all workers."""
         waiting = deque(cells)
@@ -80,8 +82,8 @@ class LocalEngine:
                 for connection in wait(list(busy)):
                     member = busy[connection]  # type: ignore[index]  # wait gives back what it was given
                     message = member.receive()
-                    if isinstance(message, Progress):
-                        on_progress(message)
+                    if not isinstance(message, Outcome):
+                        on_message(message)
                     elif member.cell is not None:
                         cell, member.cell = member.cell, None
                         yield cell, message
@@ -109,10 +111,10 @@ class _Process:
             self._launch()
             self.connection.send(task)
 
-    def receive(self) -> Progress | Outcome:
+    def receive(self) -> Message | Outcome:
         """Give the next message; the death of the process becomes the outcome of its cell."""
         try:
-            message: Progress | Outcome = self.connection.recv()
+            message: Message | Outcome = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             return self._lost(self._process.exitcode)
@@ -139,7 +141,7 @@ class _Process:
     def _lost(self, code: int | None) -> Outcome:
         cause = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
         hint = " The system may have run out of memory." if code == -signal.SIGKILL else ""
-        failure = Failure(phase="worker", message=f"the worker process {cause}.{hint}")
+        failure = Failure(phase=WORKER, message=f"the worker process {cause}.{hint}")
         return Outcome(result=uncompleted(Status.FAILED, started=self._began, ended=timestamp(), failure=failure))
 
 
@@ -163,12 +165,14 @@ def _serve(connection: Connection) -> None:
 
     last = 0.0
 
-    def report(progress: Progress) -> None:
+    def report(message: Message) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= _PROGRESS_SECONDS or progress.done == 0:
+        if not isinstance(message, Progress):
+            connection.send(message)
+        elif now - last >= _PROGRESS_SECONDS or message.done == 0:
             last = now
-            connection.send(progress)
+            connection.send(message)
 
     worker = Worker(report)
     try:

@@ -7,31 +7,30 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pandas as pd
-import safetensors.torch
 import torch
 
 from bench import registry
 from bench.editing.config import build_config
 from bench.editing.dataset import Dataset, Split
 from bench.editing.edit import Edit, State, WeightEdit
-from bench.editing.editor import Editor, FitProgress, PreparationData
+from bench.editing.editor import Editor
 from bench.editing.request import EditCase
 from bench.editing.written import written
 from bench.errors import EditError, NotFinite
 from bench.models.language_model import LanguageModel
 from bench.records.card import timestamp
-from bench.records.cell import Cell
 from bench.records.mode import parse_mode
 from bench.records.result import completed, uncompleted
 from bench.records.schema import AnswerRow, CostRow, Phase, answers_frame, costs_frame
 from bench.records.status import Status
 from bench.running.clock import Cost, measured
 from bench.running.environment import environment
+from bench.running.fitting import Fitting, restored
 from bench.running.grouping import Group, group_cases, void_probes
-from bench.running.questions import Question, ask, encodable
+from bench.running.questions import Question, ask, check_vocabulary, encodable
 from bench.running.rows import answer_rows
 from bench.running.scoring import Measure, measure_edited, measure_unedited, speak
-from bench.running.task import Fitted, Outcome, Progress
+from bench.running.task import Fitted, Message, Outcome, Progress, Task
 
 __all__ = ["CellRun", "edit_generator"]
 
@@ -44,35 +43,36 @@ class CellRun:
     """The computation of one cell, in phases.
 
     Args:
-        cell: what to compute.
+        task: the cell to compute, perhaps with a fit of its editor, or a part of one.
         lm: its model, unedited.
         dataset: its dataset.
         known_answers: unedited answers by question set, shared by the cells of a model.
-        on_progress: told how far it has come.
+        on_message: told how far it has come, and given the checkpoints of its fit.
     """
 
     def __init__(
         self,
-        cell: Cell,
+        task: Task,
         lm: LanguageModel,
         dataset: Dataset[Any],
         known_answers: dict[str, list[Measure]],
-        on_progress: Callable[[Progress], None],
+        on_message: Callable[[Message], None],
     ) -> None:
-        self.cell = cell
+        self.cell = task.cell
         self.lm = lm
         self.phase = "base"
         self.fitted: Fitted | None = None
         self._dataset = dataset
         self._known_answers = known_answers
-        self._on_progress = on_progress
+        self._task = task
+        self._on_message = on_message
+        self._notes: list[str] = []
         self._costs: list[CostRow] = []
 
-    def compute(self, fitted: Fitted | None, started: str) -> Outcome:
+    def compute(self, started: str) -> Outcome:
         """Compute the cell.
 
         Args:
-            fitted: the state of an earlier fit, or None to fit now.
             started: when the cell began, for its card.
 
         Raises:
@@ -88,6 +88,7 @@ class CellRun:
             return Outcome(result=uncompleted(Status.SKIPPED, started=started, ended=timestamp(), reason=reason))
         digest = lm.digest()
         self._enter("base", cell.edits)
+        check_vocabulary(lm, self._dataset)
         cases, problems = encodable(lm, self._dataset.cases(Split(cell.split)), cell.edits)
         questions = ask(cases)
         groups = group_cases(cases, mode, cell.seed)
@@ -97,14 +98,14 @@ class CellRun:
         with measured(lm.device) as cost:
             original = self._original(questions)
         self.spent("base", cost)
-        state = self._prepare(cls, config, fitted)
+        state = self._prepare(cls, config, {case.request.id for case in cases})
         editor = cls(lm, config, state)
         change = editor.base_change()
-        answers = [answer_rows(cases, questions, original, Phase.ORIGINAL, group_of=group_of)]
+        answers = [answer_rows(lm, cases, questions, original, Phase.ORIGINAL, group_of=group_of)]
         with written(lm, change or WeightEdit(changes={})):
             if change is not None:
                 base = measure_unedited(lm, questions)
-                answers.append(answer_rows(cases, questions, base, Phase.BASE, group_of=group_of))
+                answers.append(answer_rows(lm, cases, questions, base, Phase.BASE, group_of=group_of))
             answers.append(self._edited(editor, cases, scored, groups))
         if lm.digest() != digest:
             raise EditError(
@@ -118,7 +119,7 @@ class CellRun:
             ended=timestamp(),
             environment=environment(lm.device),
             parameters=lm.architecture.parameters,
-            notes=(*problems, *_left_out(void)),
+            notes=(*problems, *self._notes, *_left_out(void)),
         )
         return Outcome(result=result, fitted=self.fitted)
 
@@ -141,7 +142,7 @@ class CellRun:
 
     def _enter(self, phase: str, total: int = 0) -> None:
         self.phase = phase
-        self._on_progress(Progress(key=self.cell.key, phase=phase, total=total))
+        self._on_message(Progress(key=self.cell.key, phase=phase, total=total))
 
     def _original(self, questions: Sequence[Question]) -> list[Measure]:
         """Measure the unedited model, once for all methods that are asked the same."""
@@ -151,51 +152,23 @@ class CellRun:
             self._known_answers[key] = measure_unedited(self.lm, questions)
         return self._known_answers[key]
 
-    def _prepare(self, cls: type[Editor[Any]], config: object, fitted: Fitted | None) -> State:
+    def _prepare(self, cls: type[Editor[Any]], config: object, scored: Collection[str]) -> State:
         """Fit the editor, or take the state of an earlier fit and its cost."""
-        if fitted is not None:
-            for measure, value in fitted.costs.items():
+        known = self._task.fitted
+        if known is not None:
+            for measure, value in known.costs.items():
                 self._note("fit", measure, value, is_cached=True)
-            return State(tensors=safetensors.torch.load(fitted.tensors), values=fitted.values)
+            return restored(known)
         self._enter("fit")
-        data = self._preparation_data()
-        with measured(self.lm.device) as cost:
-            state = cls.prepare(self.lm, config, data)
-        self.spent("fit", cost)
+        state, fitted = Fitting(self._task, self.lm, self._dataset, self._on_message).run(cls, config, scored)
+        for measure, value in fitted.costs.items():
+            self._note("fit", measure, value)
         if state.tensors or state.values:
-            self._note("fit", "state_bytes", state.bytes)
-            tensors = {name: t.detach().cpu().contiguous() for name, t in state.tensors.items()}
-            costs = {
-                "seconds": cost.seconds,
-                "cpu_seconds": cost.cpu_seconds,
-                "peak_memory_bytes": float(cost.peak_memory_bytes),
-                "state_bytes": float(state.bytes),
-            }
-            self.fitted = Fitted(
-                tensors=safetensors.torch.save(tensors), values=state.values, log=tuple(data.log), costs=costs
-            )
+            self.fitted = fitted
+        if fitted.problem:
+            raise NotFinite(fitted.problem)
+        self._notes += [f"the fit was interrupted and gone on with at step {step}" for step in fitted.resumed_at]
         return state
-
-    def _preparation_data(self) -> PreparationData:
-        def report(fit: FitProgress) -> None:
-            self._on_progress(
-                Progress(
-                    key=self.cell.key,
-                    phase="fit",
-                    done=fit.step,
-                    total=fit.steps,
-                    loss=fit.loss,
-                    seconds_left=fit.seconds_left,
-                )
-            )
-
-        return PreparationData(
-            cases=tuple(self._dataset.cases(Split.FIT)),
-            tune=tuple(self._dataset.cases(Split.TUNE)),
-            texts=tuple(self._dataset.texts(Split.FIT)),
-            seed=self.cell.seed,
-            on_progress=report,
-        )
 
     def _edited(
         self, editor: Editor[Any], cases: Sequence[EditCase], questions: Sequence[Question], groups: Sequence[Group]
@@ -220,7 +193,7 @@ class CellRun:
                 rows.extend(self._score(cases, questions, edits, chunk))
             _add(evaluate_cost, cost)
             done = sum(len(group.places) for group in groups[: first + size])
-            self._on_progress(Progress(key=self.cell.key, phase="evaluate", done=done, total=len(cases)))
+            self._on_message(Progress(key=self.cell.key, phase="evaluate", done=done, total=len(cases)))
         self.spent("edit", edit_cost)
         self.spent("evaluate", evaluate_cost)
         self._note("edit", "edit_seconds_amortised", edit_cost.seconds / len(cases))
@@ -242,7 +215,7 @@ class CellRun:
             texts = speak(self.lm, [asked[i] for i in spoken], edits, whose, application=application)
             outputs = dict(zip(spoken, texts, strict=True))
         group_of = {place: group.name for group in groups for place in group.places}
-        return answer_rows(cases, asked, measures, Phase.EDITED, outputs=outputs, group_of=group_of)
+        return answer_rows(self.lm, cases, asked, measures, Phase.EDITED, outputs=outputs, group_of=group_of)
 
     def _latency(self, editor: Editor[Any], groups: Sequence[Group]) -> None:
         """Time single edits, each alone in its batch, after one that is not counted."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench import registry
 from bench.editing.config import build_config, config_values
+from bench.editing.dataset import Dataset, check_splits
 from bench.errors import ConfigError, nearest
 from bench.models.catalogue import ModelEntry
 from bench.models.loading import DTYPES, identify_model
@@ -38,6 +39,7 @@ class Sweep:
         threads: CPU threads of each worker.
         plugins: files with further methods or datasets.
         modes: `single`, `batch:n`.
+        checkpoint_minutes: between two checkpoints of a fit, 0: after every step; changes no number.
     """
 
     methods: tuple[str, ...]
@@ -53,6 +55,7 @@ class Sweep:
     threads: int = 1
     plugins: tuple[Path, ...] = ()
     modes: tuple[str, ...] = (SINGLE,)
+    checkpoint_minutes: float = 5.0
 
     def to_toml(self) -> dict[str, object]:
         """Give the sweep as values that TOML can hold."""
@@ -76,6 +79,7 @@ def plan(sweep: Sweep) -> list[PlannedCell]:
         PluginError: one of them can not be used.
         ModelError: a model can not be found.
         ConfigError: an option, a field in brackets or a `--set` field is wrong.
+        DataError: a dataset can not be read, or a case or subject is in two of its splits.
     """
     _check_options(sweep)
     for path in sweep.plugins:
@@ -128,7 +132,7 @@ def _cells(
 ) -> Iterator[PlannedCell]:
     for dataset in datasets:
         fits_dataset = model.kind in dataset.cls.kinds
-        digest = dataset.cls(dataset.config, model.kind).digest() if fits_dataset else ""
+        digest = _digest(dataset, model) if fits_dataset else ""
         for method in methods:
             reason: str | None = f"{dataset.name} has no cases for {model.kind} models"
             if fits_dataset:
@@ -157,6 +161,13 @@ def _cells(
                     preset=method.setup.preset,
                 )
                 yield PlannedCell(cell=cell, reason=reason)
+
+
+def _digest(dataset: _Configured, model: ModelEntry) -> str:
+    """Give a dataset's checksum; refuse it if its splits are not apart."""
+    made: Dataset[Any] = dataset.cls(dataset.config, model.kind)
+    check_splits(made)
+    return made.digest()
 
 
 def _check_options(sweep: Sweep) -> None:

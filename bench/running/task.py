@@ -10,7 +10,7 @@ from typing import Any
 from bench.records.cell import Cell
 from bench.records.result import CellResult
 
-__all__ = ["Fitted", "Outcome", "Progress", "Task", "fit_identity"]
+__all__ = ["Checkpoint", "Fitted", "Message", "Outcome", "Progress", "Task", "diverged_identity", "fit_identity"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +21,38 @@ class Fitted:
         tensors: in safetensors format.
         values: JSON values.
         log: rows of the fit log.
-        costs: `seconds`, `cpu_seconds` and `peak_memory_bytes` of the preparation.
+        costs: `seconds`, `cpu_seconds` and `peak_memory_bytes` of the preparation, over all its parts.
+        resumed_at: the steps at which it was gone on with after an interruption.
+        problem: why it came to no end; it is then the last good state, and no cell uses it. Otherwise None.
     """
 
     tensors: bytes
     values: Mapping[str, Any]
     log: tuple[Mapping[str, float], ...]
     costs: Mapping[str, float]
+    resumed_at: tuple[int, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A preparation in the middle, as bytes, with what it has cost so far.
+
+    Args:
+        key: of the cell that it is made for.
+        tensors, values: what it goes on from, as in `Fitted`.
+        costs: as in `Fitted`, so far.
+        step, steps: how far it has come.
+        resumed_at: as in `Fitted`.
+    """
+
+    key: str
+    tensors: bytes
+    values: Mapping[str, Any]
+    costs: Mapping[str, float]
+    step: int
+    steps: int
+    resumed_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +63,15 @@ class Task:
         cell: its identity.
         plugins: files that were named on the command line.
         fitted: the state of an earlier fit with the same identity, or None.
+        checkpoint: of an earlier fit with the same identity that was interrupted, or None.
+        checkpoint_minutes: between two checkpoints of a fit; 0: after every step.
     """
 
     cell: Cell
     plugins: tuple[Path, ...] = ()
     fitted: Fitted | None = None
+    checkpoint: Checkpoint | None = None
+    checkpoint_minutes: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +91,7 @@ class Progress:
         phase: `load`, `base`, `fit`, `edit` or `evaluate`.
         done, total: steps of a fit, or edits.
         loss: of the fit, or None.
+        success: of the fit on the tune split when it was last looked at, or None.
         seconds_left: of the phase, or None.
     """
 
@@ -70,16 +100,22 @@ class Progress:
     done: int = 0
     total: int = 0
     loss: float | None = None
+    success: float | None = None
     seconds_left: float | None = None
 
 
+Message = Progress | Checkpoint  # what a worker says before a cell is done
+
+
 def fit_identity(cell: Cell) -> dict[str, object]:
-    """Give everything that can change what a preparation returns; cells that agree in it share a fit."""
+    """Give everything that can change what a preparation returns; cells that agree in it share a fit.
+
+    The model's name is not part of it: its digest says which weights they are, wherever they lie.
+    """
     names = (
         "method",
         "method_version",
         "plugin_digest",
-        "model",
         "model_digest",
         "dataset",
         "dataset_digest",
@@ -89,8 +125,16 @@ def fit_identity(cell: Cell) -> dict[str, object]:
         "seed",
         "protocol_version",
     )
-    return {
+    identity = {
         "config": dict(cell.config),
         "dataset_config": dict(cell.dataset_config),
         **{name: getattr(cell, name) for name in names},
     }
+    if cell.split != "test":  # the cases that are scored are then kept from the fit
+        identity |= {"split": cell.split, "edits": cell.edits}
+    return identity
+
+
+def diverged_identity(cell: Cell) -> dict[str, object]:
+    """Give the identity of what is kept of a fit that came to no end; no cell looks for it."""
+    return {**fit_identity(cell), "diverged": True}

@@ -22,7 +22,7 @@ from bench.running.clock import measured
 from bench.running.environment import environment
 from bench.running.runner import CellRun
 from bench.running.scoring import Measure
-from bench.running.task import Outcome, Progress, Task
+from bench.running.task import Message, Outcome, Progress, Task
 
 __all__ = ["Worker"]
 
@@ -31,11 +31,11 @@ class Worker:
     """Holds one model at a time; cells of the same model find it loaded.
 
     Args:
-        on_progress: told how far the running cell has come.
+        on_message: told how far the running cell has come, and given the checkpoints of its fit.
     """
 
-    def __init__(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> None:
-        self._on_progress = on_progress
+    def __init__(self, on_message: Callable[[Message], None] = lambda message: None) -> None:
+        self._on_message = on_message
         self._loaded: tuple[tuple[str, ...], LanguageModel] | None = None
         self._known_answers: dict[str, list[Measure]] = {}
 
@@ -49,13 +49,13 @@ class Worker:
         try:
             for path in task.plugins:
                 registry.add_file(path)
-            self._on_progress(Progress(key=cell.key, phase="load"))
+            self._on_message(Progress(key=cell.key, phase="load"))
             with measured(device) as load_cost:
                 lm = self._model(cell)
             dataset = _dataset(cell, lm.kind)
-            run = CellRun(cell, lm, dataset, self._known_answers, self._on_progress)
+            run = CellRun(task, lm, dataset, self._known_answers, self._on_message)
             run.spent("load", load_cost)
-            return run.compute(task.fitted, started)
+            return run.compute(started)
         except (Exception, SystemExit) as error:  # the cell boundary: a fault of one cell must not cost the others
             phase = run.phase if run else phase
             self._loaded = None  # nobody knows what a plug-in that failed has left in the model

@@ -99,7 +99,8 @@ def test_what_was_finished_stays_and_is_not_computed_again(
     assert "done" in out.splitlines()[1]
     if how == "Ctrl-C":
         assert driver.returncode == 130
-        assert out.splitlines()[-1] == "interrupted: finished cells stay; the same command goes on from there."
+        last = "interrupted: finished cells and checkpoints of fits stay; the same command goes on from there."
+        assert out.splitlines()[-1] == last
         assert err == ""
     assert again.code == 0
     assert "2 cells (1 to run, 1 cached, 0 skipped)" in again.out
