@@ -29,7 +29,9 @@ from bench.editing.rowwise import Rowwise
 from bench.errors import EditError
 from bench.methods._fidelity import Fidelity, resolved
 from bench.models.answers import divergence
+from bench.models.encoding import Batch
 from bench.models.language_model import LanguageModel
+from bench.models.replay import Kept, untouched_blocks
 
 _AT_ONCE = 32  # groups trained together; each keeps a dense change and its second moment
 LastStep = Literal["kept", "lost"]
@@ -115,11 +117,12 @@ class FineTune(Editor[FineTuneConfig]):
         change = torch.zeros((len(groups), sum(shape.numel() for shape in self.shapes)), device=self.lm.device)
         moment = torch.zeros_like(change)
         active = list(range(len(groups)))
+        asked = _Asked.of(self.lm, groups, [matrix.name for matrix in self.matrices])
         done: dict[int, Tensor] = {}
         for _ in range(self.config.steps if self.switches.last_step == "kept" else self.config.steps - 1):
             leaf = change.detach().requires_grad_()
             with torch.enable_grad():
-                loss, is_done = self._loss(leaf, [groups[g] for g in active], [generators[g] for g in active])
+                loss, is_done = self._loss(leaf, asked, [generators[g] for g in active])
             done |= {active[i]: change[i].clone() for i in is_done.nonzero().squeeze(1).tolist()}
             left = (~is_done).nonzero().squeeze(1)
             if len(left) == 0:
@@ -128,6 +131,7 @@ class FineTune(Editor[FineTuneConfig]):
             if len(left) < len(active):
                 change, moment, grad = change[left], moment[left], grad[left]
                 active = [active[i] for i in left.tolist()]
+                asked = asked.select(left)
             self._step(change, moment, grad)
         done = {g: change[i] for i, g in enumerate(active)} | done
         return [WeightEdit(changes=self._changes(done[g])) for g in range(len(groups))]
@@ -145,18 +149,15 @@ class FineTune(Editor[FineTuneConfig]):
         matrices = zip(self.matrices, parts, self.shapes, strict=True)
         return {matrix.name: Dense(part.view(shape)) for matrix, part, shape in matrices}
 
-    def _loss(
-        self, leaf: Tensor, groups: Sequence[Sequence[EditRequest]], generators: Sequence[torch.Generator]
-    ) -> tuple[Tensor, Tensor]:
+    def _loss(self, leaf: Tensor, asked: _Asked, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
         """Give the sum of the groups' losses, and for each whether all its targets are answered."""
-        count = len(groups)
-        owner = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=self.lm.device)
+        count = len(leaf)
         rowwise = Rowwise(self.lm, [WeightEdit(changes=self._changes(row)) for row in leaf])
-        answers = rowwise.answers(self.lm.batch([(r.prompt, r.target) for group in groups for r in group]), owner)
-        loss = summed_loss(answers, owner, count, self.config.reduction)
+        answers = rowwise.answers(asked.batch, asked.owner, kept=asked.kept)
+        loss = summed_loss(answers, asked.owner, count, self.config.reduction)
         if self.config.kl:
             loss = self.config.c_edit * loss + self._divergence(rowwise, generators)
-        wrong = torch.bincount(owner[answers.rows], weights=(~answers.is_right()).float(), minlength=count)
+        wrong = torch.bincount(asked.owner[answers.rows], weights=(~answers.is_right()).float(), minlength=count)
         return loss, wrong == 0
 
     def _divergence(self, rowwise: Rowwise, generators: Sequence[torch.Generator]) -> Tensor:
@@ -165,12 +166,39 @@ class FineTune(Editor[FineTuneConfig]):
             raise EditError("ft with kl=true needs other prompts: the dataset's fit split has no locality probes.")
         drawn = [int(torch.randint(len(self.locality), (), generator=g)) for g in generators]
         probes = tuple((row, self.locality[index]) for row, index in enumerate(drawn))
-        asked = FitBatch(groups=(), outer=(), locality=probes)
-        batch = locality_batch(self.lm, asked, self.config.locality_positions)
+        batch = locality_batch(self.lm, FitBatch(groups=(), outer=(), locality=probes), self.config.locality_positions)
+        kept = self.lm.keep(batch, rowwise.depths)
         with torch.no_grad():
-            before = self.lm.answers(batch)
-        after = rowwise.answers(batch, torch.arange(len(drawn), device=self.lm.device))
+            before = self.lm.answers(batch, kept=kept)
+        after = rowwise.answers(batch, torch.arange(len(drawn), device=self.lm.device), kept=kept)
         return before.mean_rows(divergence(before.logits, after.logits)).sum()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The requests of the groups in training; what lies below the edited blocks is computed once for all steps.
+
+    Args:
+        batch: all requests, group after group.
+        owner: (B,) the group of each.
+        kept: what the blocks below give for them.
+    """
+
+    batch: Batch
+    owner: Tensor
+    kept: Kept
+
+    @classmethod
+    def of(cls, lm: LanguageModel, groups: Sequence[Sequence[EditRequest]], changed: Sequence[str]) -> _Asked:
+        batch = lm.batch([(request.prompt, request.target) for group in groups for request in group])
+        owner = torch.tensor([g for g, group in enumerate(groups) for _ in group], device=lm.device)
+        return cls(batch, owner, lm.keep(batch, untouched_blocks(lm.architecture, changed)))
+
+    def select(self, left: Tensor) -> _Asked:
+        """Give the groups with these indices, which ascend, under new ones."""
+        rows = torch.isin(self.owner, left).nonzero().squeeze(1)
+        owner = torch.searchsorted(left, self.owner[rows])
+        return _Asked(self.batch.select(rows), owner, self.kept.select(rows, self.batch.size))
 
 
 def _text(value: str | Sequence[int]) -> str | tuple[int, ...]:

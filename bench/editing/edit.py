@@ -130,6 +130,11 @@ class Edit(ABC):
         """Give every tensor that the edit consists of, without its memory."""
 
     @property
+    def touches(self) -> tuple[str, ...]:
+        """Give the parameters and modules that it changes: what the blocks below them give stays as it was."""
+        return ()
+
+    @property
     def bytes(self) -> int:
         """Count the bytes of the edit with its memory."""
         own = sum(t.numel() * t.element_size() for t in self.tensors)
@@ -151,6 +156,10 @@ class WeightEdit(Edit):
     changes: Mapping[str, Change]
 
     @property
+    def touches(self) -> tuple[str, ...]:
+        return tuple(self.changes)
+
+    @property
     def is_exportable(self) -> bool:
         return True
 
@@ -170,6 +179,10 @@ class ModuleEdit(Edit):
 
     patches: Mapping[str, Patch]
     parts: tuple[Tensor, ...] = ()
+
+    @property
+    def touches(self) -> tuple[str, ...]:
+        return tuple(self.patches)
 
     @property
     def is_exportable(self) -> bool:

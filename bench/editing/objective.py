@@ -19,6 +19,7 @@ from bench.models.answers import Answers, divergence
 from bench.models.encoding import Batch
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
+from bench.models.replay import Kept
 
 __all__ = [
     "EditLosses",
@@ -107,7 +108,7 @@ class EditLosses:
 
 
 def locality_batch(lm: LanguageModel, batch: FitBatch, positions: Positions = "answer") -> Batch:
-    """Encode the locality probes of a step; positions that are no answer's have the label -1 and come last."""
+    """Encode the locality probes of a step; positions that are no answer's have the label -1."""
     plain = lm.batch([(probe.prompt, probe.answer) for _, probe in batch.locality])
     return _with_unlabelled(lm, plain, 0) if positions == "all" else plain
 
@@ -154,15 +155,19 @@ def edit_losses(
             probe, then over probes.
         smoothing: of the labels: the share of the probability that is spread evenly over all other tokens.
     """
-    if before is None:
-        before = locality_answers(lm, batch, weights, positions=positions)
     probes = [*batch.outer, *batch.locality]
     owner = torch.tensor([group for group, _ in probes], device=lm.device)
     count = len(batch.outer)
     asked = lm.batch([(p.prompt, p.answer) for _, p in probes])
     if positions == "all":
         asked = _with_unlabelled(lm, asked, count)
-    answers = Rowwise(lm, edits).answers(asked, owner, weights)
+    rowwise = Rowwise(lm, edits)
+    kept = (
+        None if weights else lm.keep(asked, rowwise.depths)
+    )  # with other weights the blocks below are not the model's
+    if before is None:
+        before = _unedited(lm, asked, torch.arange(count, asked.size, device=lm.device), kept, weights)
+    answers = rowwise.answers(asked, owner, weights, kept=kept)
     is_outer = answers.rows < count
     followed, after = _at(answers, is_outer), _at(answers, ~is_outer)
     unit = owner if pools_labels else torch.arange(len(owner), device=lm.device)
@@ -176,6 +181,14 @@ def edit_losses(
     )
 
 
+@torch.no_grad()
+def _unedited(
+    lm: LanguageModel, asked: Batch, rows: Tensor, kept: Kept | None, weights: Mapping[str, Tensor] | None
+) -> Answers:
+    """Answer some rows of a batch with the unedited model."""
+    return lm.answers(asked.select(rows), weights, kept=kept and kept.select(rows, asked.size))
+
+
 def _with_unlabelled(lm: LanguageModel, batch: Batch, first_row: int) -> Batch:
     """Add, for the rows from `first_row` on, every position that holds a token and predicts no label."""
     if lm.kind is not ModelKind.CAUSAL:
@@ -183,13 +196,11 @@ def _with_unlabelled(lm: LanguageModel, batch: Batch, first_row: int) -> Batch:
     is_free = batch.attention_mask.bool().clone()
     is_free[:first_row] = False
     is_free[batch.rows, batch.positions] = False
-    rows, positions = is_free.nonzero().unbind(1)
-    return replace(
-        batch,
-        labels=torch.cat([batch.labels, torch.full_like(rows, -1)]),
-        rows=torch.cat([batch.rows, rows]),
-        positions=torch.cat([batch.positions, positions]),
-    )
+    free_rows, free_positions = is_free.nonzero().unbind(1)
+    rows, order = torch.cat([batch.rows, free_rows]).sort(stable=True)
+    labels = torch.cat([batch.labels, torch.full_like(free_rows, -1)])
+    positions = torch.cat([batch.positions, free_positions])
+    return replace(batch, labels=labels[order], rows=rows, positions=positions[order])
 
 
 def _at(answers: Answers, chosen: Tensor) -> Answers:

@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers.pytorch_utils import Conv1D
 
 from bench.editing.edit import Change, Dense, Edit, ForwardEdit, LowRank, ModuleEdit, Replacement, Rows, WeightEdit
+from bench.editing.terms import Addition, Term, dense_term, is_smaller_dense, low_rank_term
 from bench.errors import EditError
 from bench.models.answers import Answers
 from bench.models.encoding import Batch, Text
 from bench.models.generation import MAX_NEW_TOKENS, generate
 from bench.models.language_model import LanguageModel
+from bench.models.replay import Kept, untouched_blocks
 
 __all__ = ["Rowwise"]
 
@@ -45,10 +46,30 @@ class Rowwise:
         self._edits = tuple(edits)
         self._terms = _terms(lm, self._edits)
 
-    def answers(self, batch: Batch, edit_of_row: Tensor, weights: Mapping[str, Tensor] | None = None) -> Answers:
-        """Score a batch, (B,) rows each under its own edit. Gradients flow to the edits' tensors."""
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """How many of the lowest blocks of each stack no edit changes: what they give can be kept and replayed."""
+        touched = [path for edit in self._edits for path in edit.touches]
+        return untouched_blocks(self._lm.architecture, touched)
+
+    def answers(
+        self,
+        batch: Batch,
+        edit_of_row: Tensor,
+        weights: Mapping[str, Tensor] | None = None,
+        *,
+        kept: Kept | None = None,
+    ) -> Answers:
+        """Score a batch, (B,) rows each under its own edit. Gradients flow to the edits' tensors.
+
+        Args:
+            batch: B rows; prompts are already rewritten.
+            edit_of_row: (B,) index of each row's edit, -1 for none.
+            weights: parameters by name to use in place of the model's own; gradients flow to them.
+            kept: what `LanguageModel.keep` gave for this batch, down to `depths` or less.
+        """
         with self._hooked(edit_of_row, batch.attention_mask, batch.prompt_end):
-            answers = self._lm.answers(batch, weights)
+            answers = self._lm.answers(batch, weights, kept=kept)
         for index, edit in enumerate(self._edits):
             if isinstance(edit, ForwardEdit):
                 answers = _wrapped(edit, batch, answers, (edit_of_row == index).nonzero().squeeze(1))
@@ -91,11 +112,6 @@ class Rowwise:
             yield
 
 
-# A term, given the edit of each row, gives what to add to a module's output for its input.
-Addition = Callable[[Tensor, Tensor], Tensor]
-Term = Callable[[Tensor], Addition]
-
-
 def _terms(lm: LanguageModel, edits: Sequence[Edit]) -> dict[str, list[Term]]:
     names = dict.fromkeys(name for edit in edits if isinstance(edit, WeightEdit) for name in edit.changes)
     terms: dict[str, list[Term]] = {}
@@ -108,6 +124,8 @@ def _terms(lm: LanguageModel, edits: Sequence[Edit]) -> dict[str, list[Term]]:
             change = edit.changes.get(name) if isinstance(edit, WeightEdit) else None
             _check_shape(name, module, change)
             match change:
+                case LowRank(left=left, right=right) if is_smaller_dense(change):
+                    dense[index] = left @ right
                 case LowRank():
                     low[index] = change
                 case Dense(delta=delta):
@@ -117,9 +135,9 @@ def _terms(lm: LanguageModel, edits: Sequence[Edit]) -> dict[str, list[Term]]:
                     raise EditError(f"{name!r} is replaced by this edit, and a replacement can only be written.")
         group = terms.setdefault(path, [])
         if low:
-            group.append(_low_rank_term(low, len(edits)))
+            group.append(low_rank_term(low, len(edits)))
         if dense:
-            group.append(_dense_term(dense, len(edits), is_bias=part == "bias"))
+            group.append(dense_term(dense, len(edits), is_bias=part == "bias"))
     return terms
 
 
@@ -148,62 +166,6 @@ def _check_shape(name: str, module: nn.Module, change: Change | None) -> None:
             return
     if found != wanted:
         raise EditError(f"an edit of {name!r} has shape {found}; the parameter has {wanted}.")
-
-
-def _low_rank_term(changes: Mapping[int, LowRank], count: int) -> Term:
-    left = pad_sequence([c.left.T for c in changes.values()], batch_first=True).transpose(1, 2)
-    right = pad_sequence([c.right for c in changes.values()], batch_first=True)
-    place = _places(changes, count, left.device)
-
-    def term(edit_of_row: Tensor) -> Addition:
-        rows, which = _rows(place, edit_of_row)
-        if rows is None:
-            a, b = left[which], right[which]
-            return lambda x, y: y + torch.bmm(torch.bmm(x, a.to(x.dtype)), b.to(x.dtype))
-        a, b = left[which], right[which]
-        return lambda x, y: y.index_add(
-            0, rows, torch.bmm(torch.bmm(x[rows], a.to(x.dtype)), b.to(x.dtype)).to(y.dtype)
-        )
-
-    return term
-
-
-def _dense_term(changes: Mapping[int, Tensor], count: int, *, is_bias: bool) -> Term:
-    stacked = torch.stack(list(changes.values()))
-    if is_bias:
-        stacked = stacked[:, None, :]
-    place = _places(changes, count, stacked.device)
-
-    def term(edit_of_row: Tensor) -> Addition:
-        rows, which = _rows(place, edit_of_row)
-        index = torch.arange(len(edit_of_row), device=stacked.device) if rows is None else rows
-        delta = stacked[which]
-
-        def add(x: Tensor, y: Tensor) -> Tensor:
-            change = delta.to(x.dtype)
-            term = change.expand(-1, x.shape[1], -1) if is_bias else torch.bmm(x[index], change)
-            return y.index_add(0, index, term.to(y.dtype))
-
-        return add
-
-    return term
-
-
-def _places(changes: Mapping[int, object], count: int, device: torch.device) -> Tensor:
-    """Give for each edit its place among the stacked changes, -1 for none; one more -1 for rows without edit."""
-    place = torch.full((count + 1,), -1)
-    for at, index in enumerate(changes):
-        place[index] = at
-    return place.to(device)
-
-
-def _rows(place: Tensor, edit_of_row: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Give the rows that have a change (None: all) and the place of each one's change."""
-    which = place[edit_of_row]
-    if bool((which >= 0).all()):
-        return None, which
-    rows = (which >= 0).nonzero().squeeze(1)
-    return rows, which[rows]
 
 
 def _adding(path: str, additions: Sequence[Addition], size: int) -> Hook:

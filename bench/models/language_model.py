@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from bench.models.answers import Answers
 from bench.models.architecture import Architecture, Matrix
 from bench.models.encoding import Batch, Encoded, Encoder, Text
 from bench.models.kind import ModelKind
+from bench.models.replay import Kept, keeping, replaying
 
 __all__ = ["LanguageModel"]
 
@@ -69,13 +70,32 @@ class LanguageModel:
         """Pad encoded prompts into one batch on the model's device."""
         return self.encoder.collate(encoded, self.device)
 
-    def answers(self, batch: Batch, weights: Mapping[str, Tensor] | None = None) -> Answers:
+    def answers(
+        self, batch: Batch, weights: Mapping[str, Tensor] | None = None, *, kept: Kept | None = None
+    ) -> Answers:
         """Run the model and give its logits at the answer positions.
 
         Args:
             batch: B rows with N labels.
             weights: parameters by name to use in place of the model's own; gradients flow to them.
+            kept: what `keep` gave for this batch: the blocks below are replayed, not run.
         """
+        with nullcontext() if kept is None else replaying(self.model, self.architecture, kept):
+            logits = self._logits(batch, weights)
+        return Answers(logits=logits.float(), labels=batch.labels, rows=batch.rows, size=batch.size)
+
+    def keep(self, batch: Batch, depths: tuple[int, ...]) -> Kept:
+        """Run the lowest blocks only, `depths` of each stack, and keep what they give for a batch.
+
+        Nothing above them runs, and there is no gradient. They must be the model's own: see `untouched_blocks`.
+        """
+        with torch.no_grad(), keeping(self.model, self.architecture, depths) as kept:
+            if any(depths):
+                self._logits(batch, None)
+        return kept
+
+    def _logits(self, batch: Batch, weights: Mapping[str, Tensor] | None) -> Tensor:
+        """Give the logits at the answer positions, (N, V), in the model's dtype."""
         inputs: dict[str, Tensor | bool] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         if batch.decoder_input_ids is not None:
             inputs["decoder_input_ids"] = batch.decoder_input_ids
@@ -83,12 +103,12 @@ class LanguageModel:
             inputs["use_cache"] = False
         with _only_positions(self.model, batch):
             if weights is None:
-                logits = self.model(**inputs).logits
+                logits: Tensor = self.model(**inputs).logits
             else:
                 logits = torch.func.functional_call(self.model, dict(weights), (), inputs).logits
         if logits.dim() == 3:  # the output projection is no module that a hook could reach
             logits = logits[batch.rows, batch.positions]
-        return Answers(logits=logits.float(), labels=batch.labels, rows=batch.rows, size=batch.size)
+        return logits
 
     def loss(self, pairs: Sequence[tuple[Text, Text]], weights: Mapping[str, Tensor] | None = None) -> Tensor:
         """Give the mean negative log-likelihood over the answers' tokens, in nats, a scalar."""

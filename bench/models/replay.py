@@ -75,25 +75,33 @@ def _place(architecture: Architecture, path: str) -> tuple[int, int] | None:
     return None
 
 
+class _EnoughError(Exception):
+    """Ends a forward pass from which nothing more is wanted."""
+
+
 @contextmanager
 def keeping(model: nn.Module, architecture: Architecture, depths: tuple[int, ...]) -> Iterator[Kept]:
-    """Keep what the untouched blocks give in the forward pass that runs inside; it is detached."""
+    """Keep what the untouched blocks give in the forward pass inside, which ends with the last of them."""
     kept = Kept(depths, [None] * len(depths))
+    wanted = [index for index, depth in enumerate(depths) if depth > 0]
     handles = []
-    for index, (stack, depth) in enumerate(zip(architecture.stacks, depths, strict=True)):
-        if depth > 0:
-            block = model.get_submodule(stack.blocks[depth - 1])
-            handles.append(block.register_forward_hook(_keep(kept.outputs, index)))
+    for index in wanted:
+        block = model.get_submodule(architecture.stacks[index].blocks[depths[index] - 1])
+        handles.append(block.register_forward_hook(_keep(kept.outputs, index, is_last=index == wanted[-1])))
     try:
         yield kept
+    except _EnoughError:
+        pass
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _keep(outputs: list[Any], index: int) -> Any:
+def _keep(outputs: list[Any], index: int, *, is_last: bool) -> Any:
     def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         outputs[index] = _detached(output)
+        if is_last:
+            raise _EnoughError
 
     return hook
 

@@ -13,7 +13,9 @@ from bench.editing.request import Text
 from bench.editing.rowwise import Rowwise
 from bench.editing.written import written
 from bench.models.answers import Answers, divergence
+from bench.models.encoding import Batch
 from bench.models.language_model import LanguageModel
+from bench.models.replay import Kept, untouched_blocks
 from bench.running.questions import MOST_ROWS, Question, plan_batches
 
 __all__ = ["APPLICATIONS", "Measure", "applied", "measure_edited", "measure_unedited", "speak"]
@@ -85,15 +87,19 @@ def measure_edited(
     plan = [(indices, True) for indices in plan_batches(encoded, compared)]
     plan += [(indices, False) for indices in plan_batches(encoded, others)]
     batches = [lm.collate([encoded[i] for i in indices]) for indices, _ in plan]
+    depths = untouched_blocks(lm.architecture, [path for edit in edits for path in edit.touches])
     before = [
-        _before(lm, questions, indices) if is_compared else None
+        _before(lm, [questions[i] for i in indices], batch, [edits[owner[i]] for i in indices], depths)
+        if is_compared
+        else _Before()
         for (indices, is_compared), batch in zip(plan, batches, strict=True)
     ]
     measures: dict[int, Measure] = {}
     with applied(lm, edits, application) as model:
         for (indices, _), batch, unedited in zip(plan, batches, before, strict=True):
-            answers = model.answers(batch, torch.tensor([owner[i] for i in indices], device=lm.device))
-            measures.update(zip(indices, _measures(answers, unedited), strict=True))
+            edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
+            answers = model.answers(batch, edit_of_row, kept=unedited.kept)
+            measures.update(zip(indices, _measures(answers, unedited.answers), strict=True))
     return [measures[i] for i in range(len(questions))]
 
 
@@ -114,10 +120,31 @@ def speak(
     return [texts[i] for i in range(len(questions))]
 
 
-def _before(lm: LanguageModel, questions: Sequence[Question], indices: Sequence[int]) -> Answers:
-    """Answer a batch with the unedited model, under the prompts as they were before any edit rewrote them."""
-    plain = lm.collate([lm.encoder.encode(questions[i].probe.prompt, questions[i].answer) for i in indices])
-    return lm.answers(plain)
+class _Before(NamedTuple):
+    """The unedited answers to a batch, and what the blocks below all edits gave for it, where these are wanted."""
+
+    answers: Answers | None = None
+    kept: Kept | None = None
+
+
+def _before(
+    lm: LanguageModel, questions: Sequence[Question], batch: Batch, edits: Sequence[Edit], depths: tuple[int, ...]
+) -> _Before:
+    """Answer a batch with the unedited model, under the prompts as they were before any edit rewrote them.
+
+    Args:
+        lm: the model, unedited.
+        questions: one a row of the batch.
+        batch: as the edited model reads it.
+        edits: one a row.
+        depths: how many blocks lie below all edits.
+    """
+    prompts = [question.probe.prompt for question in questions]
+    if any(edit.rewrite(prompt) != prompt for edit, prompt in zip(edits, prompts, strict=True)):
+        pairs = [(prompt, question.answer) for prompt, question in zip(prompts, questions, strict=True)]
+        return _Before(lm.answers(lm.batch(pairs)))
+    kept = lm.keep(batch, depths)
+    return _Before(lm.answers(batch, kept=kept), kept)
 
 
 def _measures(answers: Answers, before: Answers | None) -> list[Measure]:

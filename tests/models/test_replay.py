@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.models.replay import keeping, replaying, untouched_blocks
+from bench.models.replay import replaying, untouched_blocks
 from bench.testing.tiny import FAMILIES, tiny_cases, tiny_model
 
 
@@ -27,12 +27,9 @@ def test_replayed_logits_are_equal_bit_for_bit(family):
     batch, depths = batch_of(lm), depths_of(lm)
     assert depths[0] > 0
 
-    with keeping(lm.model, lm.architecture, depths) as kept:
-        plain = lm.answers(batch).logits
-    with replaying(lm.model, lm.architecture, kept):
-        replayed = lm.answers(batch).logits
+    replayed = lm.answers(batch, kept=lm.keep(batch, depths)).logits
 
-    assert replayed.equal(plain)
+    assert replayed.equal(lm.answers(batch).logits)
 
 
 @pytest.mark.parametrize("family", ["t5", "bart"])
@@ -41,12 +38,9 @@ def test_both_stacks_of_an_encoder_decoder_are_replayed(family):
     lm = tiny_model(family)
     batch = batch_of(lm)
 
-    with keeping(lm.model, lm.architecture, (3, 2)) as kept:
-        plain = lm.answers(batch).logits
-    with replaying(lm.model, lm.architecture, kept):
-        replayed = lm.answers(batch).logits
+    replayed = lm.answers(batch, kept=lm.keep(batch, (3, 2))).logits
 
-    assert replayed.equal(plain)
+    assert replayed.equal(lm.answers(batch).logits)
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -54,16 +48,28 @@ def test_both_stacks_of_an_encoder_decoder_are_replayed(family):
 def test_replayed_blocks_do_not_run(family):
     lm = tiny_model(family)
     batch, depths = batch_of(lm), depths_of(lm)
-    with keeping(lm.model, lm.architecture, depths) as kept:
-        before = lm.answers(batch).logits
+    before, kept = lm.answers(batch).logits, lm.keep(batch, depths)
 
     below = lm.model.get_submodule(lm.architecture.stacks[0].blocks[0])
     for parameter in below.parameters():
         parameter.fill_(float("nan"))
-    with replaying(lm.model, lm.architecture, kept):
-        after = lm.answers(batch).logits
+    after = lm.answers(batch, kept=kept).logits
 
     assert after.equal(before)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_keeping_runs_no_block_above(family):
+    lm = tiny_model(family)
+    ran = []
+    for stack in lm.architecture.stacks:
+        for path in stack.blocks:
+            lm.model.get_submodule(path).register_forward_hook(lambda *_, path=path: ran.append(path))
+    depths = depths_of(lm)
+
+    lm.keep(batch_of(lm), depths)
+
+    assert ran == list(lm.architecture.stacks[0].blocks[: depths[0]])
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -71,12 +77,10 @@ def test_replayed_blocks_do_not_run(family):
 def test_some_rows_can_be_replayed(family):
     lm = tiny_model(family)
     batch, rows = batch_of(lm), torch.tensor([4, 0, 7])
-    with keeping(lm.model, lm.architecture, depths_of(lm)) as kept:
-        lm.answers(batch)
+    kept = lm.keep(batch, depths_of(lm))
 
     some = batch.select(rows)
-    with replaying(lm.model, lm.architecture, kept.select(rows, batch.size)):
-        replayed = lm.answers(some).logits
+    replayed = lm.answers(some, kept=kept.select(rows, batch.size)).logits
 
     torch.testing.assert_close(replayed, lm.answers(some).logits, rtol=1e-5, atol=1e-5)
 
@@ -84,8 +88,7 @@ def test_some_rows_can_be_replayed(family):
 def test_the_model_is_as_it_was_after_an_exception():
     lm = tiny_model("gpt2")
     batch = batch_of(lm)
-    with torch.no_grad(), keeping(lm.model, lm.architecture, (1,)) as kept:
-        before = lm.answers(batch).logits
+    before, kept = lm.answers(batch).logits, lm.keep(batch, (1,))
 
     with pytest.raises(RuntimeError), replaying(lm.model, lm.architecture, kept):
         raise RuntimeError
@@ -99,8 +102,7 @@ def test_a_forward_that_another_library_has_put_there_comes_back():
     lm = tiny_model("gpt2")
     block = lm.model.get_submodule(lm.architecture.stacks[0].blocks[0])
     wrapped = block.forward = block.forward
-    with torch.no_grad(), keeping(lm.model, lm.architecture, (1,)) as kept:
-        lm.answers(batch_of(lm))
+    kept = lm.keep(batch_of(lm), (1,))
 
     with replaying(lm.model, lm.architecture, kept):
         pass

@@ -1,0 +1,109 @@
+"""What rows of a batch gain at a matrix, each by the change of its own edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from bench.editing.edit import LowRank
+
+__all__ = ["Addition", "Term", "dense_term", "is_smaller_dense", "low_rank_term"]
+
+# A term, given the edit of each row, gives what to add to a module's output for its input.
+Addition = Callable[[Tensor, Tensor], Tensor]
+Term = Callable[[Tensor], Addition]
+
+_Product = Callable[[Tensor], Tensor]
+
+# Most numbers that are copied so that each row has its edit's change beside it: 128 MiB in float32.
+_MOST_COPIED = 2**25
+
+
+def is_smaller_dense(change: LowRank) -> bool:
+    """Say whether two factors hold more numbers than the matrix that they make, as those of many requests do."""
+    (n_in, rank), n_out = change.left.shape, change.right.shape[1]
+    return rank * (n_in + n_out) > n_in * n_out
+
+
+def low_rank_term(changes: Mapping[int, LowRank], count: int) -> Term:
+    """Make the term of factors.
+
+    Args:
+        changes: by the index of their edit.
+        count: how many edits there are.
+    """
+    left = pad_sequence([c.left.T for c in changes.values()], batch_first=True).transpose(1, 2)
+    right = pad_sequence([c.right for c in changes.values()], batch_first=True)
+
+    def product(which: Tensor | int) -> _Product:
+        a, b = left[which], right[which]
+        return lambda x: x @ a.to(x.dtype) @ b.to(x.dtype)
+
+    return _term(product, _places(changes, count, left.device), left[0].numel() + right[0].numel())
+
+
+def dense_term(changes: Mapping[int, Tensor], count: int, *, is_bias: bool) -> Term:
+    """Make the term of matrices (in, out), or of biases (out,); arguments as of `low_rank_term`."""
+    stacked = torch.stack(list(changes.values()))
+
+    def product(which: Tensor | int) -> _Product:
+        delta = stacked[which]
+        if is_bias:
+            return lambda x: delta.to(x.dtype).unsqueeze(-2).expand(*x.shape[:-1], -1)
+        return lambda x: x @ delta.to(x.dtype)
+
+    return _term(product, _places(changes, count, stacked.device), stacked[0].numel())
+
+
+def _term(product: Callable[[Tensor | int], _Product], place: Tensor, numbers: int) -> Term:
+    """Make a term that multiplies all rows at once, or those of one edit after those of another.
+
+    Args:
+        product: given the places of the rows' changes, or one place for all, gives what multiplies (K, T, in) rows.
+        place: of each edit among the changes, -1 for none.
+        numbers: of one change. Copied for each row they may need more memory than the model itself.
+    """
+
+    def term(edit_of_row: Tensor) -> Addition:
+        rows, which = _rows(place, edit_of_row)
+        distinct = which.unique().tolist()
+        if len(distinct) == 1:
+            multiply = product(distinct[0])
+        elif len(which) * numbers > _MOST_COPIED:
+            multiply = _by_turns({at: (which == at).nonzero().squeeze(1) for at in distinct}, product)
+        else:
+            multiply = product(which)
+        if rows is None:
+            return lambda x, y: y + multiply(x).to(y.dtype)
+        return lambda x, y: y.index_add(0, rows, multiply(x[rows]).to(y.dtype))
+
+    return term
+
+
+def _by_turns(members: Mapping[int, Tensor], product: Callable[[Tensor | int], _Product]) -> _Product:
+    order = torch.cat(list(members.values())).argsort()
+
+    def multiply(x: Tensor) -> Tensor:
+        return torch.cat([product(at)(x[rows]) for at, rows in members.items()])[order]
+
+    return multiply
+
+
+def _places(changes: Mapping[int, object], count: int, device: torch.device) -> Tensor:
+    """Give for each edit its place among the stacked changes, -1 for none; one more -1 for rows without edit."""
+    place = torch.full((count + 1,), -1)
+    for at, index in enumerate(changes):
+        place[index] = at
+    return place.to(device)
+
+
+def _rows(place: Tensor, edit_of_row: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Give the rows that have a change (None: all) and the place of each one's change."""
+    which = place[edit_of_row]
+    if bool((which >= 0).all()):
+        return None, which
+    rows = (which >= 0).nonzero().squeeze(1)
+    return rows, which[rows]
