@@ -16,19 +16,20 @@ CHECKPOINT_VERSION = 1  # of what a fit goes on from; raise it when an older one
 
 
 def joined(parts: Mapping[str, State]) -> State:
-    """Pack several states into one, by name."""
+    """Pack several states into one, by name, so that they can be taken out again with their tensors in order."""
     return State(
         tensors={f"{name}/{key}": tensor for name, state in parts.items() for key, tensor in state.tensors.items()},
-        values={name: dict(state.values) for name, state in parts.items()},
+        values={name: {"names": list(state.tensors), "values": dict(state.values)} for name, state in parts.items()},
     )
 
 
 def part(whole: State, name: str) -> State:
     """Give one of the states that were packed, with tensors of its own."""
-    prefix = f"{name}/"
-    # Clones: a stored tensor may lie anywhere in the bytes of a file, and would keep all of them.
-    tensors = {k.removeprefix(prefix): t.detach().clone() for k, t in whole.tensors.items() if k.startswith(prefix)}
-    return State(tensors=tensors, values=whole.values[name])
+    packed = whole.values[name]
+    # In their old order, which files do not keep: an optimiser knows its parameters by their places. Clones: a stored
+    # tensor may lie anywhere in the bytes of a file, and would keep all of them.
+    tensors = {key: whole.tensors[f"{name}/{key}"].detach().clone() for key in packed["names"]}
+    return State(tensors=tensors, values=packed["values"])
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> State:

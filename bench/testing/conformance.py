@@ -7,7 +7,6 @@ gives a reason where it does not apply.
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
 from bench.editing.config import build_config
@@ -29,6 +27,7 @@ from bench.errors import BenchError
 from bench.models.answers import Answers
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
+from bench.testing.resuming import preparation_can_be_gone_on_with, stored
 from bench.testing.tiny import LABELS, tiny_cases
 from bench.testing.traces import untouched
 
@@ -84,13 +83,16 @@ class Subject:
     @cached_property
     def state(self) -> State:
         """What the editor's preparation gives."""
-        data = PreparationData(
+        return self.cls.prepare(self.lm, self.config, self.preparation_data())
+
+    def preparation_data(self) -> PreparationData:
+        """Give what the editor is prepared with."""
+        return PreparationData(
             cases=self.fitted,
             tune=tiny_cases(self.lm.kind, 8, start=50),
             texts=[f"{case.request.prompt} {case.request.target}" for case in self.fitted],
             seed=0,
         )
-        return self.cls.prepare(self.lm, self.config, data)
 
     @cached_property
     def editor(self) -> Editor[Any]:
@@ -214,7 +216,7 @@ def editing_raises_the_target(subject: Subject) -> str | None:
 def state_survives_a_round_trip(subject: Subject) -> str | None:
     """A state that was stored as safetensors and JSON gives the same edit as the one that was not."""
     requests = [subject.held_out[0].request]
-    again = subject.new_editor(_stored(subject.state))
+    again = subject.new_editor(stored(subject.state))
     with subject.base():
         first = subject.edit(requests)
     with subject.base(again):
@@ -230,8 +232,8 @@ def memory_travels_in_the_edit(subject: Subject) -> str | None:
         memory = subject.edit(first).memory
         following = subject.edit(second, memory=memory, seed=1)
         again = subject.new_editor(subject.state)
-        stored = None if memory is None else _stored(memory)
-        resumed = again.edit(second, memory=stored, generator=torch.Generator().manual_seed(1))
+        kept = None if memory is None else stored(memory)
+        resumed = again.edit(second, memory=kept, generator=torch.Generator().manual_seed(1))
     _assert_identical(following, resumed, "the second edits with and without a reload")
     return None
 
@@ -290,6 +292,7 @@ CHECKS: tuple[Callable[[Subject], str | None], ...] = (
     same_seed_gives_the_same_edit,
     editing_raises_the_target,
     state_survives_a_round_trip,
+    preparation_can_be_gone_on_with,
     memory_travels_in_the_edit,
     unusual_requests_work_or_are_refused,
     probes_stay_out_of_reach,
@@ -325,12 +328,6 @@ def _takes(subject: Subject, at_once: int) -> bool:
 def _edit_each(subject: Subject, groups: Sequence[Sequence[EditRequest]]) -> list[Edit]:
     generators = [torch.Generator().manual_seed(index) for index in range(len(groups))]
     return subject.editor.edit_each(groups, generators=generators)
-
-
-def _stored(state: State) -> State:
-    """Store a state and read it again."""
-    tensors = load(save({name: tensor.contiguous() for name, tensor in state.tensors.items()}))
-    return State(tensors=tensors, values=json.loads(json.dumps(dict(state.values))))
 
 
 def _scored(lm: LanguageModel, edits: Sequence[Edit], index: int, cases: Sequence[EditCase]) -> Answers:

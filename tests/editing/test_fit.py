@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
 from bench.editing.checkpoint import part
@@ -19,6 +18,7 @@ from bench.editing.learner import Diverged
 from bench.editing.objective import FitBatch, FitLoss
 from bench.errors import DataError
 from bench.testing import tiny_cases
+from bench.testing.resuming import stored
 
 SETTINGS: dict[str, Any] = {
     "steps": 40,
@@ -280,14 +280,6 @@ def test_a_row_of_the_log_has_what_tells_how_a_fit_went() -> None:
     assert step["distance"] == pytest.approx(3.0)
     assert step["alpha/x"] == pytest.approx(0.2 * 6)
     assert {"edit_loss", "locality_loss", "success", "drawdown", "gradient_norm", "rate", "skipped"} <= set(step)
-
-
-def stored(state: State) -> State:
-    """Write a checkpoint as bytes and read it again; its values are JSON."""
-    import json
-
-    tensors = load(save({name: tensor.contiguous() for name, tensor in state.tensors.items()}))
-    return State(tensors=tensors, values=json.loads(json.dumps(state.values, allow_nan=False)))
 
 
 def kept(after: int) -> tuple[list[State], Callable[[Callable[[], State]], None]]:
