@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from bench.editing.dataset import Dataset
 from bench.editing.request import EditCase, Probe, ProbeKind, Text
 from bench.errors import DataError
 from bench.models.encoding import Encoded
 from bench.models.language_model import LanguageModel
+from bench.models.vocabulary import vocabulary_digest
 
-__all__ = ["Question", "ask", "encodable", "plan_batches"]
+__all__ = ["Question", "ask", "check_vocabulary", "encodable", "plan_batches"]
 
 MOST_ROWS = 128  # of a batch
 MOST_TOKENS = 6144  # of a batch, with padding; more gains nothing on 2 cores and little on a GPU at these lengths
@@ -52,6 +55,21 @@ def ask(cases: Sequence[EditCase]) -> list[Question]:
             if probe.alternative is not None:
                 questions.append(Question(case=index, probe=probe, answer=probe.alternative, is_alternative=True))
     return questions
+
+
+def check_vocabulary(lm: LanguageModel, dataset: Dataset[Any]) -> None:
+    """Check that the token ids of a dataset mean to a model what they were made to mean.
+
+    Raises:
+        DataError: the model has another vocabulary.
+    """
+    wanted = dataset.vocabulary
+    if wanted is not None and vocabulary_digest(lm.tokenizer.get_vocab()) != wanted:
+        raise DataError(
+            f"the cases of dataset {dataset.name!r} are token ids of another vocabulary than that of {lm.name!r}, to "
+            "which they would be other words; choose a model that shares it (`bench list models` shows the embedded "
+            "ones)."
+        )
 
 
 def encodable(lm: LanguageModel, cases: Iterable[EditCase], count: int) -> tuple[list[EditCase], list[str]]:

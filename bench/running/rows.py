@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.editing.request import EditCase, Text
+from bench.editing.request import EditCase
+from bench.models.language_model import LanguageModel
+from bench.models.vocabulary import text_of
 from bench.records.schema import AnswerRow, Phase
 from bench.running.questions import Question
 from bench.running.scoring import Measure
@@ -24,6 +26,7 @@ class _Pair:
 
 
 def answer_rows(
+    lm: LanguageModel,
     cases: Sequence[EditCase],
     questions: Sequence[Question],
     measures: Sequence[Measure],
@@ -35,6 +38,7 @@ def answer_rows(
     """Give one row a probe: an alternative is scored as a question of its own, and joins its probe here.
 
     Args:
+        lm: the model, which knows the text of token ids.
         cases: of the cell.
         questions: what was asked, an alternative right after its probe.
         measures: one a question.
@@ -63,13 +67,9 @@ def answer_rows(
             alternative_log_prob=pair.alternative.log_prob if pair.alternative else None,
             alternative_tokens=pair.alternative.tokens if pair.alternative else None,
             kl=pair.measure.kl,
-            prompt=_text(pair.question.probe.prompt),
-            answer=_text(pair.question.answer),
+            prompt=text_of(lm.tokenizer, pair.question.probe.prompt),
+            answer=text_of(lm.tokenizer, pair.question.answer),
             output=pair.output,
         )
         for pair in pairs
     ]
-
-
-def _text(text: Text) -> str:
-    return text if isinstance(text, str) else " ".join(map(str, text))

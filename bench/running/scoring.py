@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from bench.editing.rowwise import Rowwise
 from bench.editing.written import written
 from bench.models.answers import Answers, divergence
 from bench.models.encoding import Batch
+from bench.models.generation import MAX_NEW_TOKENS
 from bench.models.language_model import LanguageModel
 from bench.models.replay import Kept, untouched_blocks
 from bench.running.questions import MOST_ROWS, Question, plan_batches
@@ -107,16 +109,22 @@ def measure_edited(
 def speak(
     lm: LanguageModel, questions: Sequence[Question], edits: Sequence[Edit], owner: Sequence[int], *, application: str
 ) -> list[str]:
-    """Let the edited model answer prompts freely, one text a question; arguments as of `measure_edited`."""
+    """Let the edited model answer prompts freely, one text a question; arguments as of `measure_edited`.
+
+    It says as many tokens as an answer of token ids has: a piece of running text has no end of its own.
+    """
     prompts = [edits[e].rewrite(q.probe.prompt) for q, e in zip(questions, owner, strict=True)]
     lengths = [len(lm.encoder.prompt_ids(prompt)) for prompt in prompts]
-    order = sorted(range(len(questions)), key=lambda i: (lengths[i], i))
+    limits = [MAX_NEW_TOKENS if isinstance(q.answer, str) else len(q.answer) for q in questions]
+    order = sorted(range(len(questions)), key=lambda i: (limits[i], lengths[i], i))
     texts: dict[int, str] = {}
     with applied(lm, edits, application) as model:
-        for start in range(0, len(order), MOST_ROWS):
-            indices = order[start : start + MOST_ROWS]
-            edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
-            texts.update(zip(indices, model.generate([prompts[i] for i in indices], edit_of_row), strict=True))
+        for limit, same in groupby(order, key=lambda i: limits[i]):
+            for indices in _chunks(list(same), MOST_ROWS):
+                edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
+                asked = [prompts[i] for i in indices]
+                said = model.generate(asked, edit_of_row, max_new_tokens=limit)
+                texts.update(zip(indices, said, strict=True))
     return [texts[i] for i in range(len(questions))]
 
 
@@ -125,6 +133,10 @@ class _Before(NamedTuple):
 
     answers: Answers | None = None
     kept: Kept | None = None
+
+
+def _chunks(indices: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 def _before(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from bench.editing.request import ProbeKind
+from bench.editing.dataset import Dataset, Split
+from bench.editing.request import EditCase, ProbeKind
 from bench.errors import DataError
 from bench.models.encoding import Encoded
+from bench.models.kind import ModelKind
+from bench.models.vocabulary import vocabulary_digest
 from bench.running import questions
-from bench.running.questions import ask, encodable, plan_batches
+from bench.running.questions import ask, check_vocabulary, encodable, plan_batches
 from bench.testing import tiny_cases, tiny_model
 
 
@@ -47,6 +51,41 @@ def test_locality_is_compared_and_only_the_target_is_generated() -> None:
 
     assert [q.probe.kind for q in asked if q.is_compared] == [ProbeKind.LOCALITY] * 2
     assert [q.probe.id for q in asked if q.is_generated] == ["request/0", "rephrase/1", "rephrase/2"]
+
+
+class _OfTokens(Dataset[None]):
+    """Cases that are token ids of some vocabulary."""
+
+    name = "of_tokens"
+    kinds = ("causal",)
+
+    def __init__(self, vocabulary: str | None) -> None:
+        super().__init__(None, ModelKind.CAUSAL)
+        self._vocabulary = vocabulary
+
+    @property
+    def vocabulary(self) -> str | None:
+        return self._vocabulary
+
+    def cases(self, split: Split) -> Iterator[EditCase]:
+        raise NotImplementedError
+
+    def digest(self) -> str:
+        raise NotImplementedError
+
+
+def test_token_ids_are_refused_by_a_model_to_which_they_are_other_words() -> None:
+    lm = tiny_model("causal")
+
+    with pytest.raises(DataError, match=r"'of_tokens' are token ids of another vocabulary than that of 'tiny-gpt2'"):
+        check_vocabulary(lm, _OfTokens(vocabulary_digest({"<pad>": 0})))
+
+
+def test_token_ids_of_the_same_vocabulary_and_texts_are_accepted() -> None:
+    lm = tiny_model("causal")
+
+    check_vocabulary(lm, _OfTokens(vocabulary_digest(lm.tokenizer.get_vocab())))
+    check_vocabulary(lm, _OfTokens(None))
 
 
 @pytest.mark.parametrize("rows", [1, 3, 128])

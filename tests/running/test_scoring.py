@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bench.editing.edit import Dense, Edit, LowRank, ModuleEdit, PromptEdit, WeightEdit
+from bench.editing.request import Probe, ProbeKind
 from bench.models.generation import generate
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
@@ -204,6 +205,29 @@ def test_spoken_answers_follow_the_edit_of_their_case(monkeypatch: pytest.Monkey
     alone = [speak(lm, [q], [edits[q.case]], [0], application="written")[0] for q in asked]
     assert spoken == alone
     assert spoken != [generate(lm, [q.probe.prompt])[0] for q in asked]
+
+
+def test_as_many_tokens_are_spoken_as_an_answer_of_token_ids_has() -> None:
+    lm = tiny_model("causal")
+    prompts = [lm.encoder.prompt_ids(text) for text in ("The capital of Kenya", "Rain in the")]
+    long, short = (_greedy(lm, prompt, count) for prompt, count in zip(prompts, (5, 2), strict=True))
+    asked = [
+        Question(case=0, probe=Probe(id=str(i), kind=ProbeKind.REQUEST, prompt=prompt, answer=answer), answer=answer)
+        for i, (prompt, answer) in enumerate([(prompts[0], long), (prompts[1], short), (prompts[0], "Nairobi")])
+    ]
+
+    spoken = speak(lm, asked, [WeightEdit(changes={})], [0, 0, 0], application="factored")
+
+    assert spoken == [lm.tokenizer.decode(long).strip(), lm.tokenizer.decode(short).strip(), spoken[2]]
+    assert len(spoken[2]) > len(spoken[0])  # a text may have an end of its own: 16 tokens
+
+
+def _greedy(lm: LanguageModel, prompt: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Continue a prompt by the most probable token, one forward pass of the plain model a token."""
+    ids = list(prompt)
+    for _ in range(count):
+        ids.append(int(lm.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+    return tuple(ids[len(prompt) :])
 
 
 @pytest.mark.parametrize("application", ["factored", "written"])
