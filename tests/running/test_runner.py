@@ -119,6 +119,20 @@ def test_the_edited_model_speaks_on_requests_and_rephrases_only(cells: CellMaker
     assert len(spoken) == 4 * 3
 
 
+def test_token_ids_of_another_vocabulary_are_no_cases_for_a_model(
+    cells: CellMaker, run: Run, toy: Path, tmp_path: Path
+) -> None:
+    alien = tmp_path / "alien.py"
+    source = toy.read_text(encoding="utf-8").replace('"toy"', '"alien"')
+    alien.write_text(f"{source}\n    vocabulary = 'of another tokenizer'\n", encoding="utf-8")
+
+    result = run(cells(datasets=("alien",), plugins=(alien,))[0], plugins=(alien,)).result
+
+    assert result.status == Status.FAILED
+    assert result.failure is not None
+    assert "'alien' are token ids of another vocabulary than that of" in result.failure.message
+
+
 def test_every_cost_is_there(cells: CellMaker, run: Run) -> None:
     outcome = run(cells(methods=("mend",), edits=5)[0])
 
