@@ -27,6 +27,12 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Build the embedded models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+editors_app = typer.Typer(
+    help="Hand fitted editors on, so that nobody fits twice: export one here, import it there; "
+    "the same `bench run` then finds it and fits nothing.",
+    no_args_is_help=True,
+)
+app.add_typer(editors_app, name="editors")
 
 Results = Annotated[Path, typer.Option("--results", envvar="BENCH_RESULTS", help="Folder of all runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -212,6 +218,39 @@ def build_models(
     from bench.commands.build import build
 
     build(tuple(names or ()), out, dataset, seed=seed, threads=threads, console=_console(is_stderr=True))
+
+
+@editors_app.command("list", epilog="Example:  bench editors list --json")
+def list_editors(results: Results = Path("results"), as_json: AsJson = False) -> None:
+    """List the fitted editors, and the fits that were interrupted."""
+    from bench.commands import editors
+
+    print(editors.list_editors(results, _console(), as_json=as_json), end="")
+
+
+@editors_app.command("export", epilog="Example:  bench editors export 2026-11-23-facts mend.safetensors")
+def export_editor(
+    name: Annotated[
+        str, typer.Argument(metavar="RUN|KEY", help="A run with one fitted editor, or a key of `bench editors list`.")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    results: Results = Path("results"),
+) -> None:
+    """Write a fitted editor into one file, with its card, its log, its cost and a digest."""
+    from bench.commands import editors
+
+    print(editors.export_editor(name, _run_folder(name, results), file, results), end="")
+
+
+@editors_app.command("import", epilog="Example:  bench editors import mend.safetensors")
+def import_editor(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `bench editors export`.")],
+    results: Results = Path("results"),
+) -> None:
+    """Store an exported editor where `bench run` finds it, and print the run that does."""
+    from bench.commands import editors
+
+    print(editors.import_editor(file, results), end="")
 
 
 def _check(option: str, value: str, known: tuple[str, ...]) -> None:

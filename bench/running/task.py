@@ -104,6 +104,20 @@ class Progress:
     seconds_left: float | None = None
 
 
+_FIT_FIELDS = (
+    "method",
+    "method_version",
+    "plugin_digest",
+    "model_digest",
+    "dataset",
+    "dataset_digest",
+    "dtype",
+    "device",
+    "threads",
+    "seed",
+    "protocol_version",
+)
+
 Message = Progress | Checkpoint  # what a worker says before a cell is done
 
 
@@ -112,23 +126,10 @@ def fit_identity(cell: Cell) -> dict[str, object]:
 
     The model's name is not part of it: its digest says which weights they are, wherever they lie.
     """
-    names = (
-        "method",
-        "method_version",
-        "plugin_digest",
-        "model_digest",
-        "dataset",
-        "dataset_digest",
-        "dtype",
-        "device",
-        "threads",
-        "seed",
-        "protocol_version",
-    )
     identity = {
         "config": dict(cell.config),
         "dataset_config": dict(cell.dataset_config),
-        **{name: getattr(cell, name) for name in names},
+        **{name: getattr(cell, name) for name in _FIT_FIELDS},
     }
     if cell.split != "test":  # the cases that are scored are then kept from the fit
         identity |= {"split": cell.split, "edits": cell.edits}
