@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from bench.editing.edit import LowRank
+from bench.editing.gradients import TokenFactors
 from bench.models.architecture import Matrix
 
-__all__ = ["Sizes", "make_networks", "split_head"]
+__all__ = ["Head", "HeadOutput", "Sizes", "make_networks", "masked"]
 
 
 class Sizes(Protocol):
@@ -49,6 +51,22 @@ class ConditionEncoder(nn.Module):
         return condition
 
 
+class HeadOutput(NamedTuple):
+    """What a head says of one matrix stored as (rows, columns), for B requests.
+
+    Args:
+        mask_columns, mask_rows: whose outer product masks the gradient, (B, columns) and (B, rows).
+        offset_columns, offset_rows: whose outer product is added to it.
+        gate: how much of both counts, (B, 1).
+    """
+
+    mask_columns: Tensor
+    mask_rows: Tensor
+    offset_columns: Tensor
+    offset_rows: Tensor
+    gate: Tensor
+
+
 class Head(nn.Module):
     """Gives the mask, offset and gate of one matrix stored as (rows, columns)."""
 
@@ -58,18 +76,35 @@ class Head(nn.Module):
         self.first = weight_norm(nn.Linear(sizes.condition, sizes.head))
         self.second = weight_norm(nn.Linear(sizes.head, sum(self.sizes)))
 
-    def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
-        """Map (B, condition) to columns of the mask, rows of it, the same of the offset, and the gate (B, 1)."""
-        return split_head(self.second(self.first(condition).tanh()), self.sizes)
+    def forward(self, condition: Tensor) -> HeadOutput:
+        """Map a (B, condition) to mask, offset and gate.
+
+        Source: eric-mitchell/mend, `efk_hypernetwork.py`, the order of its `conditioner` output.
+        """
+        raw: Tensor = self.second(self.first(condition).tanh())
+        mask_columns, mask_rows, offset_columns, offset_rows, gate = raw.split(self.sizes, dim=-1)
+        return HeadOutput(mask_columns, mask_rows.softmax(-1), offset_columns, offset_rows.softmax(-1), gate.sigmoid())
 
 
-def split_head(raw: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Cut a head's output into mask columns and rows, offset columns and rows, and gate; rows by softmax.
+def masked(matrix: Matrix, factors: TokenFactors, head: HeadOutput, *, max_scale: float) -> list[LowRank]:
+    """Give each group's change: the gate times the masked gradient and the offset, as factors.
 
-    Source: eric-mitchell/mend, `efk_hypernetwork.py`, the order of its `conditioner` output.
+    Args:
+        matrix: that changes.
+        factors: of its gradient, for B groups.
+        head: its output for B requests.
+        max_scale: of the gate.
     """
-    mask_columns, mask_rows, offset_columns, offset_rows, gate = raw.split(list(sizes), dim=-1)
-    return mask_columns, mask_rows.softmax(-1), offset_columns, offset_rows.softmax(-1), gate.sigmoid()
+    of_inputs, add_in, of_outputs, add_out = head.mask_columns, head.offset_columns, head.mask_rows, head.offset_rows
+    if matrix.is_transposed:  # stored (in, out): rows go with the inputs
+        of_inputs, add_in, of_outputs, add_out = of_outputs, add_out, of_inputs, add_in
+    scale = max_scale * head.gate
+    low_ranks = []
+    for b, (u, delta) in enumerate(zip(factors.split(factors.inputs), factors.split(factors.grads), strict=True)):
+        left = torch.cat([u * of_inputs[b], add_in[b : b + 1]]) * scale[b]
+        right = torch.cat([delta * of_outputs[b], add_out[b : b + 1]])
+        low_ranks.append(LowRank(left.T, right))
+    return low_ranks
 
 
 def make_networks(

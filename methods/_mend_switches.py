@@ -31,6 +31,7 @@ class Switches:
         second_bias: the second layer has a bias.
         reduction: the loss of requests installed together is the sum of their means, so that their change is the sum
             of their changes, or the mean over all label tokens.
+        pools_labels: the objective averages over all label tokens of a group's probes, not within each probe first.
         std_floor: least standard deviation, as a fraction of the mean one.
         counter: what counts the rows; float32 ends at 2²⁴.
         keeps_statistics: a fit that goes on from a state goes on with its statistics; otherwise it starts new ones.
@@ -44,6 +45,7 @@ class Switches:
     v_init: VInit
     second_bias: bool
     reduction: Reduction
+    pools_labels: bool
     std_floor: float
     counter: Counter
     keeps_statistics: bool
@@ -58,6 +60,7 @@ SWITCHES: Mapping[Fidelity, Switches] = {
         v_init="xavier",
         second_bias=False,
         reduction="per_edit_mean_sum",
+        pools_labels=False,
         std_floor=1e-3,
         counter="int64",
         keeps_statistics=True,
@@ -70,6 +73,7 @@ SWITCHES: Mapping[Fidelity, Switches] = {
         v_init="normal",
         second_bias=True,
         reduction="mean_over_batch",
+        pools_labels=True,
         std_floor=0.0,
         counter="float32",
         keeps_statistics=False,

@@ -52,15 +52,17 @@ class Switches:
             the divergence from the original model.
         edit_lr_group: the step sizes have the learning rate `edit_lr_lr` (`own`); in the code the main optimiser,
             which has them too, clears their gradient before the one meant for them steps (`main`: `lr`).
+        pools_labels: the objective averages over all label tokens of a group's probes, not within each probe first.
     """
 
     base_loss: BaseLoss
     edit_lr_group: EditLrGroup
+    pools_labels: bool
 
 
 SWITCHES: Mapping[Fidelity, Switches] = {
-    "paper": Switches(base_loss="nll", edit_lr_group="own"),
-    "reference": Switches(base_loss="kl", edit_lr_group="main"),
+    "paper": Switches(base_loss="nll", edit_lr_group="own", pools_labels=False),
+    "reference": Switches(base_loss="kl", edit_lr_group="main", pools_labels=True),
 }
 
 
@@ -81,6 +83,7 @@ class EditableConfig(FitConfig):
     fidelity: Fidelity = "paper"  # each switch below that is not set is as the paper, or as the reference code, has it
     base_loss: BaseLoss | None = None
     edit_lr_group: EditLrGroup | None = None
+    pools_labels: bool | None = None
 
 
 class EditableNetwork(LearnedEditor[EditableConfig]):
@@ -137,7 +140,7 @@ class EditableNetwork(LearnedEditor[EditableConfig]):
             weights=self.weights,
             before=replace(current, logits=current.logits.detach()),
             positions=positions,
-            pools_labels=self.config.reduction == "mean_over_batch",
+            pools_labels=self.switches.pools_labels,
         )
         loss = losses.weighted(c_edit=self.config.c_edit)
         return replace(loss, total=loss.total + self.config.c_base * base, parts={"base_loss": base.detach()})

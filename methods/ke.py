@@ -24,14 +24,13 @@ from bench.editing.config import config
 from bench.editing.edit import Edit, LowRank, State, WeightEdit
 from bench.editing.editor import ALL_KINDS
 from bench.editing.fit import PAPER_FIT, FitConfig, FitScores
-from bench.editing.gradients import TokenFactors, edit_gradients
+from bench.editing.gradients import edit_gradients
 from bench.editing.learned import LearnedEditor
 from bench.editing.objective import FitBatch, FitLoss, Positions, edit_losses
 from bench.editing.request import EditRequest, Text
 from bench.methods._fidelity import Fidelity, resolved
 from bench.methods._ke_constraint import Constraint, OwnAnswers, warm_up_and_decay
-from bench.methods._ke_networks import make_networks
-from bench.models.architecture import Matrix
+from bench.methods._ke_networks import HeadOutput, make_networks, masked
 from bench.models.generation import generate
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
@@ -61,14 +60,16 @@ class Switches:
 
     Args:
         learns_id_0: the embedding of token 0 is learned; in the code it stays, as that of padding, whatever it is.
+        pools_labels: the objective averages over all label tokens of a group's probes, not within each probe first.
     """
 
     learns_id_0: bool
+    pools_labels: bool
 
 
 SWITCHES: Mapping[Fidelity, Switches] = {
-    "paper": Switches(learns_id_0=True),
-    "reference": Switches(learns_id_0=False),
+    "paper": Switches(learns_id_0=True, pools_labels=False),
+    "reference": Switches(learns_id_0=False, pools_labels=True),
 }
 
 
@@ -91,8 +92,9 @@ class KnowledgeEditorConfig(FitConfig):
     multiplier_lr: float = 1e-1  # original: of what the divergence counts; KE, `lr_alpha`
     label_smoothing: float = 0.1  # original: of the target's tokens, never of a classifier's label; KE, `eps`
     warm_up: float = 0.005  # original: share of the steps in which lr rises; KE: 1,000 of 200,000
-    fidelity: Fidelity = "paper"  # the switch below, if it is not set, is as the paper or as the reference code has it
+    fidelity: Fidelity = "paper"  # each switch below that is not set is as the paper, or as the reference code, has it
     learns_id_0: bool | None = None
+    pools_labels: bool | None = None
 
 
 class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
@@ -119,6 +121,7 @@ class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
 
     def __init__(self, lm: LanguageModel, config: KnowledgeEditorConfig, state: State) -> None:
         super().__init__(lm, config, state)
+        self.switches = resolved(config, SWITCHES)
         self.matrices = lm.matrices(config.layers)
         self.networks = _networks(lm, config)
         self.networks.load_state_dict(dict(state.tensors))
@@ -150,6 +153,7 @@ class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
             self._edits(batch.groups),
             self.own_answers.rewritten(batch) if self.constraint else batch,
             positions=self.config.locality_positions,
+            pools_labels=self.switches.pools_labels,
             smoothing=self.config.label_smoothing if has_smoothing else 0.0,
         )
         if self.constraint is None:
@@ -192,24 +196,11 @@ class KnowledgeEditor(LearnedEditor[KnowledgeEditorConfig]):
         condition = self.networks["encoder"](*self._condition([group[0] for group in groups]))
         changes: list[dict[str, LowRank]] = [{} for _ in groups]
         for index, matrix in enumerate(self.matrices):
-            parts = self.networks[str(index)](condition)
-            for change, low_rank in zip(changes, self._masked(matrix, factors[matrix.name], parts), strict=True):
+            head: HeadOutput = self.networks[str(index)](condition)
+            low_ranks = masked(matrix, factors[matrix.name], head, max_scale=self.config.max_scale)
+            for change, low_rank in zip(changes, low_ranks, strict=True):
                 change[matrix.name] = low_rank
         return [WeightEdit(changes=change) for change in changes]
-
-    def _masked(self, matrix: Matrix, factors: TokenFactors, parts: tuple[Tensor, ...]) -> list[LowRank]:
-        mask_columns, mask_rows, offset_columns, offset_rows, gate = parts
-        if matrix.is_transposed:  # stored (in, out): rows go with the inputs
-            of_inputs, of_outputs, add_in, add_out = mask_rows, mask_columns, offset_rows, offset_columns
-        else:
-            of_inputs, of_outputs, add_in, add_out = mask_columns, mask_rows, offset_columns, offset_rows
-        scale = self.config.max_scale * gate
-        low_rank = []
-        for b, (u, delta) in enumerate(zip(factors.split(factors.inputs), factors.split(factors.grads), strict=True)):
-            left = torch.cat([u * of_inputs[b], add_in[b : b + 1]]) * scale[b]
-            right = torch.cat([delta * of_outputs[b], add_out[b : b + 1]])
-            low_rank.append(LowRank(left.T, right))
-        return low_rank
 
     def _condition(self, requests: Sequence[EditRequest]) -> tuple[Tensor, Tensor]:
         """Give the ids (B, T) of "prediction >> target || prompt" and their lengths (B,)."""

@@ -60,6 +60,7 @@ class MendConfig(FitConfig):
     v_init: VInit | None = None
     second_bias: bool | None = None
     reduction: Reduction | None = None
+    pools_labels: bool | None = None
     std_floor: float | None = None
     counter: Counter | None = None
     keeps_statistics: bool | None = None
@@ -113,7 +114,7 @@ class Mend(LearnedEditor[MendConfig]):
             self._edits(batch.groups, is_training=is_training),
             batch,
             positions=self.config.locality_positions,
-            pools_labels=self.switches.reduction == "mean_over_batch",
+            pools_labels=self.switches.pools_labels,
         )
         return losses.weighted(c_edit=self.config.c_edit)
 

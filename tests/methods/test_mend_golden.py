@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,13 +33,6 @@ FIDELITIES = [{"fidelity": "reference"}, {"fidelity": "paper", "second_bias": Tr
 CASES = [(variant, fidelity) for variant in NETWORKS for fidelity in FIDELITIES]
 CASES += [("norm_id0", {"fidelity": "paper"}), ("nonorm_id0", {"fidelity": "paper"})]
 PARTS = {"both": "mlp", "u": "mlp1", "delta": "mlp2"}
-
-
-@pytest.fixture(scope="module")
-def golden() -> dict[str, Tensor]:
-    path = Path(__file__).parent.parent / "golden" / "mend_golden.json"
-    arrays = json.loads(path.read_text(encoding="utf-8"))
-    return {name: torch.tensor(array["values"]).reshape(array["shape"]) for name, array in arrays.items()}
 
 
 def network(golden: Mapping[str, Tensor], variant: str, fidelity: Mapping[str, Any] = FIDELITIES[0]) -> Any:
