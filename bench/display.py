@@ -13,6 +13,7 @@ from rich.text import Text
 
 from bench.records.card import Card
 from bench.records.cell import Cell
+from bench.records.mode import SINGLE
 from bench.records.status import Status
 from bench.reporting.formats import plain
 from bench.reporting.numbers import duration
@@ -71,7 +72,7 @@ class RunDisplay:
             last = self._said.setdefault(progress.key, now)
             if now - last >= _QUIET_SECONDS:
                 self._said[progress.key] = now
-                self._console.print(Text(plain(f"  {cell.label} {cell.model}: {_detail(progress)}")), soft_wrap=True)
+                self._console.print(Text(plain(f"  {_title(cell)}: {_detail(progress)}")), soft_wrap=True)
             return
         if progress.key not in self._running:
             self._running[progress.key] = self._bars.add_task(self._name(cell), detail="")
@@ -84,7 +85,7 @@ class RunDisplay:
 
     def _name(self, cell: Cell) -> str:
         """Give a cell's name, cut so that the numbers beside it have room."""
-        name = plain(f"{cell.label} {cell.model}")
+        name = plain(_title(cell))
         room = self._console.width - _REST_WIDTH - (_BAR_WIDTH + 1 if self._console.width >= _NARROW else 0)
         return name if len(name) <= room else f"{name[: max(room, 8) - 1]}…"
 
@@ -103,6 +104,10 @@ class RunDisplay:
         if card.explanation:
             line.append(plain(f"  {card.explanation}"))
         self._console.print(line, soft_wrap=True)
+
+
+def _title(cell: Cell) -> str:
+    return f"{cell.label} {cell.model}" + ("" if cell.mode == SINGLE else f" {cell.mode}")
 
 
 def _detail(progress: task.Progress) -> str:

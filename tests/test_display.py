@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -86,6 +87,16 @@ def test_off_a_terminal_a_long_cell_says_how_far_it_is(cell: Cell, monkeypatch: 
     lines = shown(cell, width=200, is_terminal=False).splitlines()
 
     assert lines[1] == ("  mend[edit_lr=0.0001] a-model-with-a-long-name: fit 1234/5000 loss 0.123 1.5 h left")
+
+
+def test_a_running_cell_names_its_mode_where_it_is_not_the_usual_one(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.display._QUIET_SECONDS", 0.0)
+
+    lines = shown(replace(cell, mode="batch:5"), width=200, is_terminal=False).splitlines()
+
+    assert lines[1].startswith("  mend[edit_lr=0.0001] a-model-with-a-long-name batch:5: fit ")
 
 
 def test_what_a_plugin_says_can_not_steer_the_terminal(cell: Cell) -> None:

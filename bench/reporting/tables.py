@@ -175,7 +175,8 @@ def _notes(cells: pd.DataFrame, problems: Sequence[str]) -> list[str]:
         notes.append(f"{cell['status']}: {place}: {cell['explanation'] or 'no reason was recorded'}")
     if "notes" in cells:
         for cell in cells[cells["notes"].astype("str").str.len() > 0].to_dict("records"):
-            notes.append(f"note: {cell['label']} {cell['model']} {cell['dataset']}: {cell['notes']}")
+            place = f"{cell['label']} {cell['model']} {cell['dataset']} {cell['mode']}"
+            notes.append(f"note: {place}: {cell['notes']}")
     return [*notes, *problems]
 
 
