@@ -17,8 +17,20 @@ from bench.cli import app
 from bench.records.metrics import METRICS
 from bench.running.specs import split_specs
 
-_VERBS = [[], ["run"], ["list"], ["table"], ["plot"], ["models"], ["models", "build"]]
-_WITH_EXAMPLE = [words for words in _VERBS if words != ["models"]]
+_GROUPS = [["models"], ["editors"]]
+_VERBS = [
+    [],
+    ["run"],
+    ["list"],
+    ["table"],
+    ["plot"],
+    ["models", "build"],
+    ["editors", "list"],
+    ["editors", "export"],
+    ["editors", "import"],
+    *_GROUPS,
+]
+_WITH_EXAMPLE = [words for words in _VERBS if words not in _GROUPS]
 
 
 def call(*words: str, columns: int = 80) -> str:

@@ -35,6 +35,13 @@ Said = Any  # conftest.Said; what a command came to
         (["--edits", "0"], "--edits is 0; it must be at least 1"),
         (["--seeds", "0"], "--seeds is 0; it must be at least 1"),
         (["--workers", "0"], "--workers is 0; it must be at least 1"),
+        (["--checkpoint-minutes", "-1"], "--checkpoint-minutes is -1; it must be at least 0"),
+        (["--checkpoint-minutes", "nan"], "--checkpoint-minutes is nan; it must be at least 0"),
+        (["--methods", "mend", "--set", "mend.micro_batch=-1"], "mend.micro_batch='-1': input should be greater"),
+        (
+            ["--methods", "mend", "--set", "mend.precision=fp8"],
+            "mend.precision='fp8': input should be 'fp32' or 'bf16'",
+        ),
         (["--dtype", "bf61"], "--dtype is 'bf61'; it can be fp32, bf16, fp16.* Did you mean 'bf16'"),
         (["--device", "gpu"], "--device is 'gpu'; it can be auto, cpu or cuda"),
         (["--application", "factor"], "it can be factored, written. Did you mean 'factored'"),
@@ -166,3 +173,15 @@ def test_a_read_only_results_folder_can_not_be_written(bench: Bench, options: li
     assert said.code == 2
     assert "'out/r" in said.err
     assert "can not be written" in said.err
+
+
+def test_a_dataset_whose_splits_share_a_subject_is_refused_and_nothing_is_written(
+    bench: Bench, options: list[object], toy: Path
+) -> None:
+    toy.write_text(toy.read_text().replace("Split.TEST: 400", "Split.TEST: 211"))
+
+    said = bench(*options)
+
+    assert said.code == 2
+    assert said.err == "bench: dataset 'toy': case 'tiny/0211' is in tune and in test.\n"
+    assert not Path("out").exists()

@@ -71,3 +71,17 @@ def test_memory_is_not_watched_where_it_is_not_wanted() -> None:
 
     assert cost.peak_memory_bytes == 0
     assert block[0] == 1
+
+
+def test_the_cost_so_far_can_be_asked_for_while_the_work_goes_on() -> None:
+    with measured(CPU) as cost:
+        assert cost.seconds == 0
+        block = np.ones(64 * 2**20, dtype=np.uint8)
+        busy(0.02)
+        cost.refresh()
+        so_far, peak = cost.seconds, cost.peak_memory_bytes
+        busy(0.02)
+
+    assert 0.02 <= so_far < cost.seconds
+    assert peak > 48 * 2**20
+    assert block[0] == 1
