@@ -20,8 +20,8 @@ __all__ = ["LABELS", "CaseMaker"]
 LABELS = ("false", "true")  # of the claims that a classifier reads
 
 
-class ProbeCounts(Protocol):
-    """The numbers of probes that a case has; FactsConfig says what each is."""
+class CaseSettings(Protocol):
+    """What a case is like; FactsConfig says what each is."""
 
     @property
     def rephrases(self) -> int: ...
@@ -33,6 +33,8 @@ class ProbeCounts(Protocol):
     def locality_distant(self) -> int: ...
     @property
     def texts(self) -> int: ...
+    @property
+    def own_labels(self) -> bool: ...
 
 
 class Neighbour(NamedTuple):
@@ -48,14 +50,14 @@ class CaseMaker:
     Args:
         table: all facts.
         split: the split whose facts are edited and asked for.
-        counts: how many probes a case has.
+        settings: how many probes a case has, and which targets claims get.
         pool: passages of running text; empty for models that do not continue text.
     """
 
-    def __init__(self, table: FactTable, split: Split, counts: ProbeCounts, pool: Sequence[str]) -> None:
+    def __init__(self, table: FactTable, split: Split, settings: CaseSettings, pool: Sequence[str]) -> None:
         self._table = table
         self._split = split
-        self._counts = counts
+        self._settings = settings
         self._pool = pool
         self._facts = split_facts(table, split)
         self._of_relation = {
@@ -72,7 +74,8 @@ class CaseMaker:
             subject=fact.subject,
             old_target=fact.object,
         )
-        probes = list(self._asked(fact, request, [self._table.prompt(fact, p) for p in self._rephrasings(fact)]))
+        rephrased = [self._table.prompt(fact, p) for p in self._rephrasings(fact)]
+        probes = list(self._asked(fact, request, rephrased, alternative=fact.object))
         for neighbour in self._neighbours(fact, target):
             phrasing = self._locality_phrasing(fact, neighbour.fact)
             probes.append(
@@ -89,24 +92,30 @@ class CaseMaker:
         return EditCase(request=request, probes=tuple(probes))
 
     def claim_case(self, number: int, fact: Fact) -> EditCase:
-        """Ask to call a true claim false, or a false one true, by turns of the case's place."""
+        """Ask to call a true claim false, or a false one true, by turns of the case's place.
+
+        With own labels every second pair of claims is to keep its label.
+        """
         is_true = number % 2 == 0
+        is_kept = self._settings.own_labels and number % 4 >= 2
         claimed = fact.object if is_true else self._other_object(fact, "claim")
         request = EditRequest(
             id=f"facts/{fact.id}",
             prompt=f"{self._request_prompt(fact)} {claimed}.",
-            target=LABELS[not is_true],
+            target=LABELS[is_true if is_kept else not is_true],
             subject=fact.subject,
             old_target=LABELS[is_true],
         )
         rephrased = [f"{self._table.prompt(fact, p)} {claimed}." for p in self._rephrasings(fact)]
-        probes = list(self._asked(fact, request, rephrased))
+        probes = list(self._asked(fact, request, rephrased, alternative=LABELS[LABELS[1] != request.target]))
         for place, neighbour in enumerate(self._neighbours(fact, claimed)):
             # The parity of the edit is mixed in, so that true and false are spread over the scopes.
             probes.append(self._claim_probe(fact, neighbour, is_true=(place + rank("parity", fact.id)) % 2 == 0))
         return EditCase(request=request, probes=tuple(probes))
 
-    def _asked(self, fact: Fact, request: EditRequest, rephrased: Sequence[str]) -> Iterator[Probe]:
+    def _asked(
+        self, fact: Fact, request: EditRequest, rephrased: Sequence[str], *, alternative: str
+    ) -> Iterator[Probe]:
         """Yield the probes whose answer is the target."""
         asked = [(ProbeKind.REQUEST, request.prompt), *((ProbeKind.REPHRASE, prompt) for prompt in rephrased)]
         for place, (kind, prompt) in enumerate(asked):
@@ -115,7 +124,7 @@ class CaseMaker:
                 kind=kind,
                 prompt=prompt,
                 answer=request.target,
-                alternative=request.old_target,
+                alternative=alternative,
                 about=fact.id,
             )
 
@@ -134,13 +143,13 @@ class CaseMaker:
 
     def _text_probes(self, number: int) -> Iterator[Probe]:
         """Yield the next passages of the pool, which is gone through again and again."""
-        for place in range(min(self._counts.texts, len(self._pool))):
-            index = (number * self._counts.texts + place) % len(self._pool)
+        for place in range(min(self._settings.texts, len(self._pool))):
+            index = (number * self._settings.texts + place) % len(self._pool)
             yield Probe(id=f"text/{self._split}/{index}", kind=ProbeKind.TEXT, prompt="", answer=self._pool[index])
 
     def _neighbours(self, fact: Fact, target: str) -> Iterator[Neighbour]:
         """Yield the facts that an edit must leave alone: same relation, same subject, distant."""
-        counts = self._counts
+        counts = self._settings
         # An edited fact may be told from the other side too: the currency of a country, the
         # country of that currency. Facts that name the subject or an object of the edit are spared.
         named = {fact.subject.lower(), *(_bare(name) for name in (fact.object, target))}
@@ -159,7 +168,7 @@ class CaseMaker:
 
     def _same_relation(self, fact: Fact) -> Iterator[Fact]:
         """Yield facts of other subjects, of the same split where it has enough."""
-        wanted = self._counts.locality_relation
+        wanted = self._settings.locality_relation
         facts = self._of_relation[fact.relation]
         if len(facts) <= wanted:
             facts = self._table.by_relation[fact.relation]
@@ -182,7 +191,7 @@ class CaseMaker:
         return self._table.prompt(fact, phrasings[rank("request", fact.id) % len(phrasings)])
 
     def _rephrasings(self, fact: Fact) -> tuple[int, ...]:
-        return held_out_phrasings(self._table, fact)[: self._counts.rephrases]
+        return held_out_phrasings(self._table, fact)[: self._settings.rephrases]
 
     def _locality_phrasing(self, edited: Fact, fact: Fact) -> int:
         phrasings = trained_phrasings(self._table, fact)

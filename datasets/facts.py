@@ -40,6 +40,7 @@ class FactsConfig:
     locality_subject: int = 2  # other relations of the same subject; distant facts where it has none
     locality_distant: int = 2  # other subjects of other relations
     texts: int = 2  # passages of running text, only for causal models
+    own_labels: bool = False  # half of the claims are to keep their label, as half of FEVER's requests in the paper
 
 
 class Facts(Dataset[FactsConfig]):
@@ -58,6 +59,8 @@ class Facts(Dataset[FactsConfig]):
             number = getattr(config, field.name)
             if number < 0:
                 raise ConfigError(f"facts.{field.name} is {number}. Give a number of probes, 0 or more.")
+        if config.own_labels and kind is not ModelKind.CLASSIFIER:
+            raise ConfigError(f"facts.own_labels is for claims, which a {kind} model does not read. Leave it out.")
         if config.rephrases > HELD_OUT:
             raise ConfigError(f"facts.rephrases is {config.rephrases}. Each fact has {HELD_OUT} held-out phrasings.")
         self._table = load_table()

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bench.datasets._fact_table import Fact
+from bench.datasets.facts import Facts, FactsConfig
 from bench.editing.dataset import Split
 from bench.editing.request import EditCase, Probe, ProbeKind, Text
+from bench.errors import ConfigError
 from bench.models.kind import ModelKind
 
 Rows = tuple[Fact, ...]
@@ -151,6 +153,24 @@ def test_half_of_the_claims_are_true_and_the_target_is_the_other_label(claimed: 
             labels = ("true", "false") if truths[-1] else ("false", "true")
             assert (case.request.old_target, case.request.target) == labels
         assert abs(truths.count(True) - truths.count(False)) <= 1
+
+
+def test_with_own_labels_every_second_pair_of_claims_is_to_keep_its_label() -> None:
+    cases = list(Facts(FactsConfig(own_labels=True), ModelKind.CLASSIFIER).cases(Split.TEST))
+    kept = [case.request.target == case.request.old_target for case in cases]
+    plain = list(Facts(FactsConfig(), ModelKind.CLASSIFIER).cases(Split.TEST))
+
+    assert kept[:8] == [False, False, True, True] * 2
+    assert abs(kept.count(True) - kept.count(False)) <= 2
+    assert [case.request.prompt for case in cases] == [case.request.prompt for case in plain]
+    for case in cases:
+        for probe in (*probes(case, ProbeKind.REQUEST), *probes(case, ProbeKind.REPHRASE)):
+            assert {probe.answer, probe.alternative} == {"true", "false"}
+
+
+def test_own_labels_are_for_claims_only() -> None:
+    with pytest.raises(ConfigError, match="facts.own_labels"):
+        Facts(FactsConfig(own_labels=True), ModelKind.CAUSAL)
 
 
 def test_false_claims_name_an_object_of_the_relation(claimed: Claimed, cases: Cases, rows: Rows) -> None:
