@@ -24,7 +24,9 @@ __all__ = ["RunDisplay", "shown_run"]
 _COLOURS = {Status.DONE: "green", Status.SKIPPED: "yellow", Status.INTERRUPTED: "yellow"}
 _BAR_WIDTH = 10  # characters
 _NARROW = 80  # characters; a narrower terminal gets no bars
+_WIDE = 100  # characters; a narrower terminal gets no success on the tune split
 _REST_WIDTH = len("⠋   fit 600/600 loss 0.123 1.5 min left  0:00:00")  # of a line, without its name and bar
+_SUCCESS_WIDTH = len(" success 0.812")
 _QUIET_SECONDS = 30.0  # between two plain lines about the same cell
 
 
@@ -72,7 +74,8 @@ class RunDisplay:
             last = self._said.setdefault(progress.key, now)
             if now - last >= _QUIET_SECONDS:
                 self._said[progress.key] = now
-                self._console.print(Text(plain(f"  {_title(cell)}: {_detail(progress)}")), soft_wrap=True)
+                detail = _detail(progress, is_wide=True)
+                self._console.print(Text(plain(f"  {_title(cell)}: {detail}")), soft_wrap=True)
             return
         if progress.key not in self._running:
             self._running[progress.key] = self._bars.add_task(self._name(cell), detail="")
@@ -80,13 +83,14 @@ class RunDisplay:
             self._running[progress.key],
             completed=progress.done,
             total=progress.total or None,
-            detail=_detail(progress),
+            detail=_detail(progress, is_wide=self._console.width >= _WIDE),
         )
 
     def _name(self, cell: Cell) -> str:
         """Give a cell's name, cut so that the numbers beside it have room."""
         name = plain(_title(cell))
         room = self._console.width - _REST_WIDTH - (_BAR_WIDTH + 1 if self._console.width >= _NARROW else 0)
+        room -= _SUCCESS_WIDTH if self._console.width >= _WIDE else 0
         return name if len(name) <= room else f"{name[: max(room, 8) - 1]}…"
 
     def finished(self, card: Card) -> None:
@@ -110,12 +114,14 @@ def _title(cell: Cell) -> str:
     return f"{cell.label} {cell.model}" + ("" if cell.mode == SINGLE else f" {cell.mode}")
 
 
-def _detail(progress: task.Progress) -> str:
+def _detail(progress: task.Progress, *, is_wide: bool) -> str:
     parts = [progress.phase]
     if progress.total:
         parts.append(f"{progress.done}/{progress.total}")
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.3g}")
+    if progress.success is not None and is_wide:
+        parts.append(f"success {progress.success:.3f}")
     if progress.seconds_left is not None:
         parts.append(f"{duration(progress.seconds_left)} left")
     return " ".join(parts)

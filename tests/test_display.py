@@ -17,7 +17,7 @@ from bench.running.task import Progress
 
 _STEPS = [
     Progress(key="", phase="load"),
-    Progress(key="", phase="fit", done=1234, total=5000, loss=0.12345, seconds_left=5400.0),
+    Progress(key="", phase="fit", done=1234, total=5000, loss=0.12345, success=0.8123, seconds_left=5400.0),
     Progress(key="", phase="evaluate", done=7, total=200),
 ]
 
@@ -86,7 +86,8 @@ def test_off_a_terminal_a_long_cell_says_how_far_it_is(cell: Cell, monkeypatch: 
 
     lines = shown(cell, width=200, is_terminal=False).splitlines()
 
-    assert lines[1] == ("  mend[edit_lr=0.0001] a-model-with-a-long-name: fit 1234/5000 loss 0.123 1.5 h left")
+    detail = "fit 1234/5000 loss 0.123 success 0.812 1.5 h left"
+    assert lines[1] == f"  mend[edit_lr=0.0001] a-model-with-a-long-name: {detail}"
 
 
 def test_a_running_cell_names_its_mode_where_it_is_not_the_usual_one(
@@ -105,13 +106,14 @@ def test_what_a_plugin_says_can_not_steer_the_terminal(cell: Cell) -> None:
     assert text.endswith("skipped  4.2 s  no\\x1b[31m cases for it\n")
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
 def test_on_a_terminal_the_numbers_of_a_fit_are_never_cut(cell: Cell, width: int) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown(cell, width=width, is_terminal=True))
 
     lines = [line for line in re.split(r"[\r\n]+", text) if "fit 1234/5000" in line]
     assert lines
-    assert all("loss 0.123 1.5 h left 0:00:0" in line and len(line) <= width for line in lines)
+    success = " success 0.812" if width >= 100 else ""
+    assert all(f"loss 0.123{success} 1.5 h left 0:00:0" in line and len(line) <= width for line in lines)
 
 
 def test_a_status_is_coloured_and_named(cell: Cell) -> None:

@@ -88,9 +88,11 @@ def _read(loss: FitLoss, grads: Sequence[Tensor | None]) -> tuple[_Numbers, floa
     norm = torch.nn.utils.get_total_norm([g for g in grads if g is not None])
     names = [name for name, value in loss.parts.items() if isinstance(value, Tensor)]
     scalars = [loss.total, loss.edit, loss.locality, loss.success, loss.drawdown, *(loss.parts[n] for n in names), norm]
-    values = torch.stack([torch.as_tensor(x).detach().to(norm.device, torch.float32) for x in scalars]).tolist()
+    stacked = torch.stack([torch.as_tensor(x).detach().to(norm.device, torch.float32) for x in scalars])
+    total, edit, locality, success, drawdown, *others, norm_read = stacked.tolist()
     parts = {name: float(value) for name, value in loss.parts.items() if name not in names}
-    return _Numbers(*values[:5], parts | dict(zip(names, values[5:-1], strict=True))), values[-1]
+    parts |= dict(zip(names, others, strict=True))
+    return _Numbers(total, edit, locality, success, drawdown, parts), norm_read
 
 
 def _sum(old: Tensor | None, new: Tensor | None, share: float) -> Tensor | None:

@@ -148,7 +148,7 @@ def _metadata(path: Path) -> Mapping[str, str]:
     try:
         if not path.is_file():
             raise StoreError(f"there is no file {str(path)!r}.")
-        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, "pt") as file:
             found: Mapping[str, str] | None = file.metadata()
     except SafetensorError as error:
         raise StoreError(f"{str(path)!r} is cut off, or no exported editor: {error}. Export it again.") from error

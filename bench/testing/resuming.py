@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["preparation_can_be_gone_on_with", "stored"]
 
 _AFTER = 3  # offers of a checkpoint: behind a look at the tune split, and before the next one
-_SHORT_FIT = {"steps": 5, "validate_every": 2}
+_SHORT_FIT: dict[str, Any] = {"steps": 5, "validate_every": 2}
 
 
 def preparation_can_be_gone_on_with(subject: Subject) -> str | None:
