@@ -1,14 +1,15 @@
 """Finds the blocks and the editable matrices of a transformer from its modules.
 
-Nothing here looks at a model's name. A stack is an outermost `ModuleList` of blocks of one class; the editable
-matrices of a block are the pair of its MLP that maps the hidden size up and down again.
+Nothing here looks at a model's name. A stack is an outermost `ModuleList` of blocks of one class; the matrices of a
+block that are edited by default are the pair of its MLP that maps the hidden size up and down again. Which way a matrix
+is stored follows from its module's type.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -34,6 +35,7 @@ class Matrix:
         is_transposed: the parameter is stored (in, out) as in Conv1D, not (out, in).
         stack: index of the stack that it is in.
         block: index of its block within the stack.
+        place: index among the matrices of its block.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Matrix:
     is_transposed: bool
     stack: int
     block: int
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +58,31 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """What an editor may ask of a model's shape without touching its weights."""
+    """What an editor may ask of a model's shape without touching its weights.
+
+    Args:
+        kind: of the model.
+        class_name: of the model, for messages.
+        parameters: how many it has.
+        stacks: in the order of the model.
+        matrices: of the MLPs, two a block, lowest first: what is edited unless something else is named.
+        others: further Linear and Conv1D weights of the blocks, such as those of the attention.
+    """
 
     kind: ModelKind
     class_name: str
     parameters: int
     stacks: tuple[Stack, ...]
     matrices: tuple[Matrix, ...]
+    others: tuple[Matrix, ...] = ()
 
     def select(self, layers: str) -> tuple[Matrix, ...]:
         """Give the matrices named by a pattern, in the order of the model.
 
         Args:
             layers: `default` (the last 3 blocks, or the last 2 of encoder and of decoder), `last:n`, `all`,
-                or shell patterns over module paths separated by spaces: `*.h.2.mlp.c_proj`.
+                or shell patterns over module paths separated by spaces: `*.h.2.mlp.c_proj`. A pattern chooses among
+                the matrices of the MLPs; one that fits none of them, among the others: `*.h.[45].attn.c_attn`.
 
         Raises:
             ConfigError: nothing matches, or there are fewer blocks.
@@ -84,15 +98,21 @@ class Architecture:
             if int(match[1]) > most:
                 raise ConfigError(f"layers={layers!r} asks for more than the {most} blocks of this {self.class_name}.")
             return self._last(int(match[1]))
-        patterns = layers.split()
-        found = tuple(m for m in self.matrices if any(fnmatch.fnmatchcase(m.module, p) for p in patterns))
-        if not found:
-            paths = [m.module for m in self.matrices]
+        chosen: set[str] = set()
+        for pattern in layers.split():
+            for matrices in (self.matrices, self.others):
+                fitting = {m.name for m in matrices if fnmatch.fnmatchcase(m.module, pattern)}
+                chosen |= fitting
+                if fitting:
+                    break
+        if not chosen:
+            paths = [m.module for m in (*self.matrices, *self.others)]
             raise ConfigError(
-                f"layers={layers!r} names no editable matrix of this {self.class_name}; "
-                f"it has {paths[0]!r} … {paths[-1]!r}.{nearest(layers, paths)}"
+                f"layers={layers!r} names no editable matrix of this {self.class_name}; it has "
+                f"{self.matrices[0].module!r} … {self.matrices[-1].module!r}.{nearest(layers, paths)}"
             )
-        return found
+        found = [m for m in (*self.matrices, *self.others) if m.name in chosen]
+        return tuple(sorted(found, key=lambda m: (m.stack, m.block, m.place)))
 
     def _last(self, count: int) -> tuple[Matrix, ...]:
         first = [len(stack.blocks) - count for stack in self.stacks]
@@ -107,11 +127,15 @@ def find_architecture(model: nn.Module, kind: ModelKind) -> Architecture:
     """
     stacks: list[Stack] = []
     matrices: list[Matrix] = []
+    others: list[Matrix] = []
     for path, blocks in _stacks(model):
-        found = [m for i, block in enumerate(blocks) for m in _mlp(f"{path}.{i}", block, len(stacks), i)]
-        if found:
-            stacks.append(Stack(path=path, blocks=tuple(f"{path}.{i}" for i in range(len(blocks)))))
-            matrices.extend(found)
+        paths = tuple(f"{path}.{i}" for i in range(len(blocks)))
+        found = [_linear(paths[i], block, len(stacks), i) for i, block in enumerate(blocks)]
+        pairs = [_mlp(linear, paths[i]) for i, linear in enumerate(found)]
+        if any(pairs):
+            stacks.append(Stack(path=path, blocks=paths))
+            matrices.extend(m for pair in pairs for m in pair)
+            others.extend(m for linear, pair in zip(found, pairs, strict=True) for m in linear if m not in pair)
     if not matrices:
         raise ModelError(
             f"no editable matrices were found in {type(model).__name__}: it has no stack of blocks whose MLP "
@@ -123,6 +147,7 @@ def find_architecture(model: nn.Module, kind: ModelKind) -> Architecture:
         parameters=sum(p.numel() for p in model.parameters()),
         stacks=tuple(stacks),
         matrices=tuple(matrices),
+        others=tuple(others),
     )
 
 
@@ -136,30 +161,37 @@ def _stacks(model: nn.Module) -> Iterator[tuple[str, nn.ModuleList]]:
             yield path, module
 
 
-def _mlp(path: str, block: nn.Module, stack: int, index: int) -> Iterator[Matrix]:
-    linear = [
-        (name, module)
-        for name, module in block.named_modules()
-        if isinstance(module, nn.Linear | Conv1D) and not _ATTENTION.search(name)
-    ]
-    shapes = [_shape(module) for _, module in linear]
-    downs = [i for i, (n_in, n_out) in enumerate(shapes) if (n_out, n_in) in shapes[:i]]
-    if not downs:
-        return
-    down = downs[-1]
-    # A gated MLP has two matrices up; the activated one comes first and is the one that the paper edits in T5.
-    up = shapes.index((shapes[down][1], shapes[down][0]))
-    for i in (up, down):
-        name, module = linear[i]
-        yield Matrix(
-            name=f"{path}.{name}.weight",
-            module=f"{path}.{name}",
-            in_features=shapes[i][0],
-            out_features=shapes[i][1],
-            is_transposed=isinstance(module, Conv1D),
-            stack=stack,
-            block=index,
+def _linear(path: str, block: nn.Module, stack: int, index: int) -> list[Matrix]:
+    """Give every Linear and Conv1D weight of a block."""
+    modules = [(name, module) for name, module in block.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    matrices = []
+    for place, (name, module) in enumerate(modules):
+        n_in, n_out = _shape(module)
+        matrices.append(
+            Matrix(
+                name=f"{path}.{name}.weight",
+                module=f"{path}.{name}",
+                in_features=n_in,
+                out_features=n_out,
+                is_transposed=isinstance(module, Conv1D),
+                stack=stack,
+                block=index,
+                place=place,
+            )
         )
+    return matrices
+
+
+def _mlp(linear: Sequence[Matrix], path: str) -> tuple[Matrix, ...]:
+    """Give the matrix up and the matrix down of a block's MLP; nothing if it has none."""
+    linear = [m for m in linear if not _ATTENTION.search(m.module.removeprefix(path))]
+    for place in reversed(range(len(linear))):
+        down = linear[place]
+        # A gated MLP has two matrices up; the activated one comes first and is the one that the paper edits in T5.
+        for up in linear[:place]:
+            if (up.in_features, up.out_features) == (down.out_features, down.in_features):
+                return up, down
+    return ()
 
 
 def _shape(module: nn.Module) -> tuple[int, int]:

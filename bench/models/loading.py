@@ -99,7 +99,7 @@ def wrap_model(
     encoder = Encoder(
         tokenizer=tokenizer,
         kind=kind,
-        max_length=_max_length(config, kind),
+        max_length=_max_length(model, kind),
         label_ids={str(k): int(v) for k, v in (config.label2id or {}).items()} if kind is ModelKind.CLASSIFIER else {},
         decoder_start=start,
     )
@@ -112,11 +112,20 @@ def wrap_model(
     )
 
 
-def _max_length(config: Any, kind: ModelKind) -> int | None:
+def _max_length(model: PreTrainedModel, kind: ModelKind) -> int | None:
     """Give the most positions that a model has; T5's relative positions set no limit."""
+    config = model.config
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     is_relative = kind is ModelKind.SEQ2SEQ and hasattr(config, "relative_attention_num_buckets")
-    return None if is_relative or limit is None else int(limit)
+    if is_relative or limit is None:
+        return None
+    # RoBERTa counts positions from behind that of the padding: its table serves fewer tokens than it has rows.
+    padding = (
+        module.padding_idx
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Embedding) and name.endswith("position_embeddings")
+    )
+    return int(limit) - max((index + 1 for index in padding if index is not None), default=0)
 
 
 def _kind(config: Any) -> ModelKind:

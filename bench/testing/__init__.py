@@ -8,12 +8,13 @@ def test_my_editor_keeps_the_contract():
 
 from __future__ import annotations
 
-from bench.testing.conformance import CHECKS, Subject, Verdict, check_editor
+from bench.testing.conformance import CHECKS, MODEL_CHECKS, Subject, Verdict, check_editor
 from bench.testing.tiny import FAMILIES, tiny_cases, tiny_model, tiny_tokenizer
 
 __all__ = [
     "CHECKS",
     "FAMILIES",
+    "MODEL_CHECKS",
     "Subject",
     "Verdict",
     "check_editor",

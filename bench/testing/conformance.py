@@ -7,7 +7,7 @@ gives a reason where it does not apply.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,7 +31,7 @@ from bench.testing.resuming import preparation_can_be_gone_on_with, stored
 from bench.testing.tiny import LABELS, tiny_cases
 from bench.testing.traces import untouched
 
-__all__ = ["CHECKS", "Subject", "Verdict", "check_editor"]
+__all__ = ["CHECKS", "MODEL_CHECKS", "Subject", "Verdict", "check_editor"]
 
 _TOLERANCE = 1e-5  # relative, in float32: two orders of the same sums
 _SMALL_FIT = {
@@ -113,22 +113,28 @@ class Subject:
         return self.editor.edit(requests, memory=memory, generator=torch.Generator().manual_seed(seed))
 
 
-def check_editor(cls: type[Editor[Any]], lm: LanguageModel, config: Any = None) -> list[Verdict]:
+Check = Callable[[Subject], str | None]
+
+
+def check_editor(
+    cls: type[Editor[Any]], lm: LanguageModel, config: Any = None, *, checks: Iterable[Check] | None = None
+) -> list[Verdict]:
     """Run every check on one editor and one model.
 
     Args:
         cls: the editor's class.
         lm: a tiny model of a kind that the editor takes; see `tiny_model`.
         config: the editor's configuration, or the fields that differ from its defaults with a fit of 50 small steps.
+        checks: some of `CHECKS`, such as `MODEL_CHECKS`; None: all.
 
     Returns:
         One verdict a check. An error that the editor raises is that check's problem.
     """
     subject = Subject(cls, lm, config)
-    return [_verdict(check, subject) for check in CHECKS]
+    return [_verdict(check, subject) for check in (CHECKS if checks is None else checks)]
 
 
-def _verdict(check: Callable[[Subject], str | None], subject: Subject) -> Verdict:
+def _verdict(check: Check, subject: Subject) -> Verdict:
     problem = skipped = None
     try:
         skipped = check(subject)
@@ -284,7 +290,7 @@ def probes_stay_out_of_reach(subject: Subject) -> str | None:
     return None
 
 
-CHECKS: tuple[Callable[[Subject], str | None], ...] = (
+CHECKS: tuple[Check, ...] = (
     model_is_supported,
     editing_leaves_nothing_behind,
     rowwise_equals_written,
@@ -296,6 +302,14 @@ CHECKS: tuple[Callable[[Subject], str | None], ...] = (
     memory_travels_in_the_edit,
     unusual_requests_work_or_are_refused,
     probes_stay_out_of_reach,
+)
+
+# Those that depend on how a model is built, to be run on many families after a fit of a step or two.
+MODEL_CHECKS: tuple[Check, ...] = (
+    model_is_supported,
+    editing_leaves_nothing_behind,
+    rowwise_equals_written,
+    edit_each_equals_edit,
 )
 
 

@@ -26,9 +26,19 @@ from transformers import (
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -199,7 +209,24 @@ def _gpt_neox(size: int, settings: dict[str, Any]) -> PreTrainedModel:
 
 
 def _llama(size: int, settings: dict[str, Any]) -> PreTrainedModel:
-    return LlamaForCausalLM(LlamaConfig(**_tokens(size) | _shape(4) | dict(num_key_value_heads=1) | settings))
+    return LlamaForCausalLM(LlamaConfig(**_gated(size) | settings))
+
+
+def _mistral(size: int, settings: dict[str, Any]) -> PreTrainedModel:
+    return MistralForCausalLM(MistralConfig(**_gated(size) | dict(sliding_window=16) | settings))
+
+
+def _qwen2(size: int, settings: dict[str, Any]) -> PreTrainedModel:
+    return Qwen2ForCausalLM(Qwen2Config(**_gated(size) | dict(tie_word_embeddings=True) | settings))
+
+
+def _qwen3(size: int, settings: dict[str, Any]) -> PreTrainedModel:
+    return Qwen3ForCausalLM(Qwen3Config(**_gated(size) | dict(head_dim=12) | settings))
+
+
+def _smollm3(size: int, settings: dict[str, Any]) -> PreTrainedModel:
+    ours = dict(tie_word_embeddings=True, no_rope_layer_interval=2)
+    return SmolLM3ForCausalLM(SmolLM3Config(**_gated(size) | ours | settings))
 
 
 def _t5(size: int, settings: dict[str, Any]) -> PreTrainedModel:
@@ -222,8 +249,22 @@ def _bart(size: int, settings: dict[str, Any]) -> PreTrainedModel:
 
 
 def _bert(size: int, settings: dict[str, Any]) -> PreTrainedModel:
-    labels = dict(id2label=dict(enumerate(LABELS)), label2id={label: i for i, label in enumerate(LABELS)})
-    return BertForSequenceClassification(BertConfig(**_tokens(size) | _shape(4) | labels | settings))
+    return BertForSequenceClassification(BertConfig(**_tokens(size) | _shape(4) | _labels() | settings))
+
+
+def _roberta(size: int, settings: dict[str, Any]) -> PreTrainedModel:
+    # It counts positions from the one behind the padding's, so one more is needed for as many tokens.
+    ours = _shape(4) | _labels() | dict(max_position_embeddings=_POSITIONS + 1)
+    return RobertaForSequenceClassification(RobertaConfig(**_tokens(size) | ours | settings))
+
+
+def _labels() -> dict[str, Any]:
+    return dict(id2label=dict(enumerate(LABELS)), label2id={label: i for i, label in enumerate(LABELS)})
+
+
+def _gated(size: int) -> dict[str, Any]:
+    """Give what the families of Llama's make agree on."""
+    return _tokens(size) | _shape(4) | dict(num_key_value_heads=1)
 
 
 def _tokens(size: int) -> dict[str, Any]:
@@ -248,8 +289,13 @@ FAMILIES: Mapping[str, _Family] = {
     "gptj": _Family(kind=ModelKind.CAUSAL, build=_gptj, around=("", "")),
     "gpt_neox": _Family(kind=ModelKind.CAUSAL, build=_gpt_neox, around=("", "")),
     "llama": _Family(kind=ModelKind.CAUSAL, build=_llama, around=(_START, "")),
+    "mistral": _Family(kind=ModelKind.CAUSAL, build=_mistral, around=(_START, "")),
+    "qwen2": _Family(kind=ModelKind.CAUSAL, build=_qwen2, around=("", "")),
+    "qwen3": _Family(kind=ModelKind.CAUSAL, build=_qwen3, around=("", "")),
+    "smollm3": _Family(kind=ModelKind.CAUSAL, build=_smollm3, around=("", "")),
     "t5": _Family(kind=ModelKind.SEQ2SEQ, build=_t5, around=("", _END)),
     "t5_gated": _Family(kind=ModelKind.SEQ2SEQ, build=_t5_gated, around=("", _END)),
     "bart": _Family(kind=ModelKind.SEQ2SEQ, build=_bart, around=(_START, _END)),
     "bert": _Family(kind=ModelKind.CLASSIFIER, build=_bert, around=(_START, _END)),
+    "roberta": _Family(kind=ModelKind.CLASSIFIER, build=_roberta, around=(_START, _END)),
 }

@@ -5,55 +5,201 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTJConfig,
+    GPTJForCausalLM,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from bench.errors import ConfigError, ModelError
 from bench.models.architecture import find_architecture
 from bench.models.kind import ModelKind
 from bench.testing import FAMILIES, tiny_model
 
-PAIRS = {  # the two matrices of one block, lowest first, as the MEND paper edits them
-    "gpt2": ("mlp.c_fc", "mlp.c_proj"),
-    "gpt_neo": ("mlp.c_fc", "mlp.c_proj"),
-    "gptj": ("mlp.fc_in", "mlp.fc_out"),
-    "gpt_neox": ("mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
-    "llama": ("mlp.gate_proj", "mlp.down_proj"),
-    "t5": ("DenseReluDense.wi", "DenseReluDense.wo"),
-    "t5_gated": ("DenseReluDense.wi_0", "DenseReluDense.wo"),
-    "bart": ("fc1", "fc2"),
-    "bert": ("intermediate.dense", "output.dense"),
+# What is edited by default, written down by hand: after the MEND paper's own lists where it has the family.
+DEFAULT = {
+    "gpt2": """
+        transformer.h.1.mlp.c_fc transformer.h.1.mlp.c_proj
+        transformer.h.2.mlp.c_fc transformer.h.2.mlp.c_proj
+        transformer.h.3.mlp.c_fc transformer.h.3.mlp.c_proj
+    """,
+    "gpt_neo": """
+        transformer.h.1.mlp.c_fc transformer.h.1.mlp.c_proj
+        transformer.h.2.mlp.c_fc transformer.h.2.mlp.c_proj
+        transformer.h.3.mlp.c_fc transformer.h.3.mlp.c_proj
+    """,
+    "gptj": """
+        transformer.h.1.mlp.fc_in transformer.h.1.mlp.fc_out
+        transformer.h.2.mlp.fc_in transformer.h.2.mlp.fc_out
+        transformer.h.3.mlp.fc_in transformer.h.3.mlp.fc_out
+    """,
+    "gpt_neox": """
+        gpt_neox.layers.1.mlp.dense_h_to_4h gpt_neox.layers.1.mlp.dense_4h_to_h
+        gpt_neox.layers.2.mlp.dense_h_to_4h gpt_neox.layers.2.mlp.dense_4h_to_h
+        gpt_neox.layers.3.mlp.dense_h_to_4h gpt_neox.layers.3.mlp.dense_4h_to_h
+    """,
+    "llama": """
+        model.layers.1.mlp.gate_proj model.layers.1.mlp.down_proj
+        model.layers.2.mlp.gate_proj model.layers.2.mlp.down_proj
+        model.layers.3.mlp.gate_proj model.layers.3.mlp.down_proj
+    """,
+    "t5": """
+        encoder.block.1.layer.1.DenseReluDense.wi encoder.block.1.layer.1.DenseReluDense.wo
+        encoder.block.2.layer.1.DenseReluDense.wi encoder.block.2.layer.1.DenseReluDense.wo
+        decoder.block.1.layer.2.DenseReluDense.wi decoder.block.1.layer.2.DenseReluDense.wo
+        decoder.block.2.layer.2.DenseReluDense.wi decoder.block.2.layer.2.DenseReluDense.wo
+    """,
+    "t5_gated": """
+        encoder.block.1.layer.1.DenseReluDense.wi_0 encoder.block.1.layer.1.DenseReluDense.wo
+        encoder.block.2.layer.1.DenseReluDense.wi_0 encoder.block.2.layer.1.DenseReluDense.wo
+        decoder.block.1.layer.2.DenseReluDense.wi_0 decoder.block.1.layer.2.DenseReluDense.wo
+        decoder.block.2.layer.2.DenseReluDense.wi_0 decoder.block.2.layer.2.DenseReluDense.wo
+    """,
+    "bart": """
+        model.encoder.layers.1.fc1 model.encoder.layers.1.fc2 model.encoder.layers.2.fc1 model.encoder.layers.2.fc2
+        model.decoder.layers.1.fc1 model.decoder.layers.1.fc2 model.decoder.layers.2.fc1 model.decoder.layers.2.fc2
+    """,
+    "bert": """
+        bert.encoder.layer.1.intermediate.dense bert.encoder.layer.1.output.dense
+        bert.encoder.layer.2.intermediate.dense bert.encoder.layer.2.output.dense
+        bert.encoder.layer.3.intermediate.dense bert.encoder.layer.3.output.dense
+    """,
+    "roberta": """
+        roberta.encoder.layer.1.intermediate.dense roberta.encoder.layer.1.output.dense
+        roberta.encoder.layer.2.intermediate.dense roberta.encoder.layer.2.output.dense
+        roberta.encoder.layer.3.intermediate.dense roberta.encoder.layer.3.output.dense
+    """,
+}
+DEFAULT |= dict.fromkeys(("mistral", "qwen2", "qwen3", "smollm3"), DEFAULT["llama"])
+
+# The rest of one block's Linear and Conv1D weights, which a pattern can name; of T5 and BART the decoder's.
+OTHERS = {
+    "gpt2": "attn.c_attn attn.c_proj",
+    "gpt_neo": "attn.attention.k_proj attn.attention.v_proj attn.attention.q_proj attn.attention.out_proj",
+    "gptj": "attn.k_proj attn.v_proj attn.q_proj attn.out_proj",
+    "gpt_neox": "attention.query_key_value attention.dense",
+    "llama": "self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.o_proj mlp.up_proj",
+    "t5": """
+        layer.0.SelfAttention.q layer.0.SelfAttention.k layer.0.SelfAttention.v layer.0.SelfAttention.o
+        layer.1.EncDecAttention.q layer.1.EncDecAttention.k layer.1.EncDecAttention.v layer.1.EncDecAttention.o
+    """,
+    "bart": """
+        self_attn.k_proj self_attn.v_proj self_attn.q_proj self_attn.out_proj
+        encoder_attn.k_proj encoder_attn.v_proj encoder_attn.q_proj encoder_attn.out_proj
+    """,
+    "bert": "attention.self.query attention.self.key attention.self.value attention.output.dense",
+}
+OTHERS["t5_gated"] = OTHERS["t5"] + " layer.2.DenseReluDense.wi_1"
+OTHERS["roberta"] = OTHERS["bert"]
+OTHERS |= dict.fromkeys(("mistral", "qwen2", "qwen3", "smollm3"), OTHERS["llama"])
+
+STACKS = {
+    "gpt2": {"transformer.h": 4},
+    "gpt_neo": {"transformer.h": 4},
+    "gptj": {"transformer.h": 4},
+    "gpt_neox": {"gpt_neox.layers": 4},
+    "llama": {"model.layers": 4},
+    "mistral": {"model.layers": 4},
+    "qwen2": {"model.layers": 4},
+    "qwen3": {"model.layers": 4},
+    "smollm3": {"model.layers": 4},
+    "t5": {"encoder.block": 3, "decoder.block": 3},
+    "t5_gated": {"encoder.block": 3, "decoder.block": 3},
+    "bart": {"model.encoder.layers": 3, "model.decoder.layers": 3},
+    "bert": {"bert.encoder.layer": 4},
+    "roberta": {"roberta.encoder.layer": 4},
+}
+
+# The paper's own models in their published sizes, and the matrices that it edits in them (appendix C and its code).
+PAPER: dict[str, tuple[type[PreTrainedModel], PreTrainedConfig, str, str, list[int]]] = {
+    "distilgpt2": (GPT2LMHeadModel, GPT2Config(n_layer=6), "transformer.h", "mlp.c_fc mlp.c_proj", [3, 4, 5]),
+    "gpt2-xl": (
+        GPT2LMHeadModel,
+        GPT2Config(n_layer=48, n_embd=1600, n_head=25),
+        "transformer.h",
+        "mlp.c_fc mlp.c_proj",
+        [45, 46, 47],
+    ),
+    "gpt-neo-2.7b": (
+        GPTNeoForCausalLM,
+        GPTNeoConfig(num_layers=32, hidden_size=2560, num_heads=20, attention_types=[[["global", "local"], 16]]),
+        "transformer.h",
+        "mlp.c_fc mlp.c_proj",
+        [29, 30, 31],
+    ),
+    "gpt-j-6b": (GPTJForCausalLM, GPTJConfig(), "transformer.h", "mlp.fc_in mlp.fc_out", [25, 26, 27]),
+    "bert-base": (
+        BertForSequenceClassification,
+        BertConfig(),
+        "bert.encoder.layer",
+        "intermediate.dense output.dense",
+        [9, 10, 11],
+    ),
+    "bart-base": (
+        BartForConditionalGeneration,
+        BartConfig(encoder_layers=6, decoder_layers=6, d_model=768, encoder_ffn_dim=3072, decoder_ffn_dim=3072),
+        "model.encoder.layers model.decoder.layers",
+        "fc1 fc2",
+        [4, 5],
+    ),
 }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_block_has_its_mlp_up_and_down(family: str) -> None:
+def test_the_default_is_the_mlps_of_the_last_blocks(family: str) -> None:
+    assert [m.module for m in tiny_model(family).matrices("default")] == DEFAULT[family].split()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_stacks_and_their_blocks_are_found(family: str) -> None:
     found = tiny_model(family).architecture
 
-    for up, down in zip(found.matrices[::2], found.matrices[1::2], strict=True):
-        assert up.module.endswith(PAIRS[family][0])
-        assert down.module.endswith(PAIRS[family][1])
+    assert {stack.path: len(stack.blocks) for stack in found.stacks} == STACKS[family]
+    assert [stack.blocks[1] for stack in found.stacks] == [f"{path}.1" for path in STACKS[family]]
+    assert len(found.matrices) == 2 * sum(STACKS[family].values())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_other_matrices_of_a_block_are_found(family: str) -> None:
+    found = tiny_model(family).architecture
+
+    last = found.stacks[-1].blocks[-1]
+    others = [m.module.removeprefix(f"{last}.") for m in found.others if m.module.startswith(f"{last}.")]
+    assert sorted(others) == sorted(OTHERS[family].split())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_matrix_knows_its_block_its_shape_and_how_it_is_stored(family: str) -> None:
+    lm = tiny_model(family)
+
+    for matrix in (*lm.architecture.matrices, *lm.architecture.others):
+        stored = tuple(lm.model.get_parameter(matrix.name).shape)
+        block = lm.architecture.stacks[matrix.stack].blocks[matrix.block]
+        assert matrix.module.startswith(f"{block}.")
+        assert matrix.name == f"{matrix.module}.weight"
+        assert stored == (matrix.in_features, matrix.out_features)[:: 1 if matrix.is_transposed else -1]
+    for up, down in zip(lm.architecture.matrices[::2], lm.architecture.matrices[1::2], strict=True):
         assert (up.in_features, up.out_features) == (down.out_features, down.in_features)
+        assert up.in_features == 16 < up.out_features
         assert (up.stack, up.block) == (down.stack, down.block)
-    assert not any("attention." in m.module or "attn" in m.module.lower() for m in found.matrices)
 
 
-@pytest.mark.parametrize(("family", "stacks", "blocks"), [("gpt2", 1, 4), ("bert", 1, 4), ("t5", 2, 3), ("bart", 2, 3)])
-def test_stacks_and_blocks_are_counted(family: str, stacks: int, blocks: int) -> None:
-    found = tiny_model(family).architecture
+def test_conv1d_is_told_from_linear_by_its_type() -> None:
+    conv, linear = (tiny_model(family).architecture for family in ("gpt2", "gpt_neo"))
 
-    assert [len(stack.blocks) for stack in found.stacks] == [blocks] * stacks
-    assert len(found.matrices) == 2 * stacks * blocks
-
-
-def test_conv1d_is_marked_as_stored_the_other_way_round() -> None:
-    conv, linear = tiny_model("gpt2"), tiny_model("gpt_neo")
-
-    for lm, is_transposed in [(conv, True), (linear, False)]:
-        for matrix in lm.architecture.matrices:
-            shape = tuple(lm.model.get_parameter(matrix.name).shape)
-            expected = (matrix.in_features, matrix.out_features)
-            assert matrix.is_transposed is is_transposed
-            assert shape == (expected if is_transposed else expected[::-1])
+    assert all(matrix.is_transposed for matrix in (*conv.matrices, *conv.others))
+    assert not any(matrix.is_transposed for matrix in (*linear.matrices, *linear.others))
 
 
 def test_attention_is_left_out_where_its_projections_look_like_an_mlp() -> None:
@@ -62,11 +208,33 @@ def test_attention_is_left_out_where_its_projections_look_like_an_mlp() -> None:
     assert {m.module.rpartition(".")[2] for m in lm.architecture.matrices} == {"gate_proj", "down_proj"}
 
 
-def test_the_meta_device_is_enough() -> None:
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_models_are_edited_where_the_paper_does_from_the_meta_device(name: str) -> None:
+    cls, config, stacks, matrices, blocks = PAPER[name]
     with torch.device("meta"):
-        model = T5ForConditionalGeneration(T5Config(num_layers=3, d_model=16, d_ff=32))
+        model = cls(config)
 
-    assert len(find_architecture(model, ModelKind.SEQ2SEQ).matrices) == 12
+    found = find_architecture(model, ModelKind.SEQ2SEQ if config.is_encoder_decoder else ModelKind.CAUSAL)
+
+    expected = [f"{stack}.{block}.{m}" for stack in stacks.split() for block in blocks for m in matrices.split()]
+    assert [m.module for m in found.select("default")] == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "gate", "up"), [(8, "relu", "wi"), (8, "gated-gelu", "wi_0"), (24, "gated-gelu", "wi_0")]
+)
+def test_t5_is_edited_in_the_last_two_blocks_of_both_sides(layers: int, gate: str, up: str) -> None:
+    with torch.device("meta"):
+        model = T5ForConditionalGeneration(T5Config(num_layers=layers, feed_forward_proj=gate))
+
+    found = find_architecture(model, ModelKind.SEQ2SEQ).select("default")
+
+    assert [m.module for m in found] == [
+        f"{side}.block.{block}.layer.{sub}.DenseReluDense.{matrix}"
+        for side, sub in (("encoder", 1), ("decoder", 2))
+        for block in (layers - 2, layers - 1)
+        for matrix in (up, "wo")
+    ]
 
 
 def test_a_model_without_an_mlp_is_refused() -> None:
@@ -74,18 +242,6 @@ def test_a_model_without_an_mlp_is_refused() -> None:
 
     with pytest.raises(ModelError, match="no editable matrices were found in ModuleList"):
         find_architecture(model, ModelKind.CAUSAL)
-
-
-@pytest.mark.parametrize(
-    ("family", "blocks"), [("gpt2", [1, 2, 3]), ("bert", [1, 2, 3]), ("t5", [1, 2]), ("bart", [1, 2])]
-)
-def test_the_default_is_the_last_three_blocks_or_two_of_each_side(family: str, blocks: list[int]) -> None:
-    lm = tiny_model(family)
-
-    chosen = lm.matrices("default")
-
-    for stack in range(len(lm.architecture.stacks)):
-        assert [m.block for m in chosen if m.stack == stack] == [block for block in blocks for _ in range(2)]
 
 
 def test_patterns_choose_matrices_in_the_models_order() -> None:
@@ -97,6 +253,32 @@ def test_patterns_choose_matrices_in_the_models_order() -> None:
         "transformer.h.0.mlp.c_fc",
         "transformer.h.2.mlp.c_proj",
     ]
+
+
+@pytest.mark.parametrize(
+    ("family", "layers", "found"),
+    [
+        ("gpt2", "*.h.1.*", ["mlp.c_fc", "mlp.c_proj"]),  # the MLP's come first
+        ("gpt2", "*.h.1.attn.*", ["attn.c_attn", "attn.c_proj"]),
+        ("gpt2", "*.h.1.mlp.c_proj *.h.1.attn.c_attn", ["attn.c_attn", "mlp.c_proj"]),
+        ("llama", "*.1.mlp.up_proj", ["mlp.up_proj"]),
+        ("llama", "*.1.mlp.*_proj", ["mlp.gate_proj", "mlp.down_proj"]),
+        ("t5_gated", "decoder.block.1.*.wi_1", ["layer.2.DenseReluDense.wi_1"]),
+        ("t5", "decoder.block.1.*.EncDecAttention.[kv]", ["layer.1.EncDecAttention.k", "layer.1.EncDecAttention.v"]),
+        ("bert", "*.1.attention.self.query", ["attention.self.query"]),
+    ],
+)
+def test_a_pattern_that_fits_no_mlp_names_the_other_matrices(family: str, layers: str, found: list[str]) -> None:
+    chosen = tiny_model(family).matrices(layers)
+
+    assert [m.module.partition(".1.")[2] for m in chosen] == found
+
+
+def test_stacks_of_two_depths_have_their_own_last_blocks() -> None:
+    lm = tiny_model("bart", encoder_layers=4, decoder_layers=1)
+
+    assert [(m.stack, m.block) for m in lm.matrices("last:2")[::2]] == [(0, 2), (0, 3), (1, 0)]
+    assert [(m.stack, m.block) for m in lm.matrices("default")[::2]] == [(0, 2), (0, 3), (1, 0)]
 
 
 @pytest.mark.parametrize("layers", ["last:0", "last:x", "*.h.9.mlp.c_fc", "attn", ""])

@@ -7,8 +7,9 @@ import torch
 
 from bench.errors import DataError
 from bench.models.encoding import Encoded, Text
+from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
-from bench.testing import tiny_model, tiny_tokenizer
+from bench.testing import FAMILIES, tiny_model, tiny_tokenizer
 
 PROMPT, ANSWER = "The capital of Babaka is", "Babami"
 
@@ -126,12 +127,24 @@ def test_a_classifier_names_its_labels_when_asked_for_another() -> None:
         encode(tiny_model("bert"), PROMPT, "yes")
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "bart", "bert"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bart", "bert", "roberta"])
 def test_what_is_longer_than_the_model_reads_is_refused(family: str) -> None:
     lm = tiny_model(family)
 
     with pytest.raises(DataError, match="reads at most 64"):
-        encode(lm, "Babado " * 40, "true" if family == "bert" else ANSWER)
+        encode(lm, "Babado " * 40, "true" if lm.kind is ModelKind.CLASSIFIER else ANSWER)
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if not name.startswith("t5")])
+def test_what_is_just_as_long_as_the_model_reads_is_answered(family: str) -> None:
+    lm = tiny_model(family)
+    is_classifier = lm.kind is ModelKind.CLASSIFIER
+    prompt = (7,) * (64 if lm.kind is not ModelKind.CAUSAL else 63)
+
+    batch = lm.batch([(prompt, "true" if is_classifier else (8,))])
+
+    assert batch.input_ids.shape == (1, lm.encoder.max_length) == (1, 64)
+    assert lm.answers(batch).logits.isfinite().all()
 
 
 def test_t5_has_no_limit() -> None:
