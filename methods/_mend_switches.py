@@ -34,7 +34,8 @@ class Switches:
         pools_labels: the objective averages over all label tokens of a group's probes, not within each probe first.
         std_floor: least standard deviation, as a fraction of the mean one.
         counter: what counts the rows; float32 ends at 2²⁴.
-        keeps_statistics: a fit that goes on from a state goes on with its statistics; otherwise it starts new ones.
+        keeps_statistics: what is fitted further from a state goes on with its statistics; otherwise it starts new ones,
+            as the code does after a reload. A fit that goes on from a checkpoint keeps them in any case.
         statistics_order: all edits of a step are taken in before the first is normalised (`pooled`), or each sees
             only those before it (`one_by_one`).
         single_row: before a second row was seen there is no deviation: rows pass as they are, or are refused.

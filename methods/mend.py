@@ -26,7 +26,7 @@ from bench.editing.learned import LearnedEditor
 from bench.editing.objective import FitBatch, FitLoss, Positions, edit_losses
 from bench.editing.request import EditRequest
 from bench.methods._fidelity import Fidelity, resolved
-from bench.methods._mend_networks import GradientNetwork, Transform
+from bench.methods._mend_networks import GradientNetwork, Statistics, Transform
 from bench.methods._mend_switches import (
     SWITCHES,
     Counter,
@@ -125,6 +125,14 @@ class Mend(LearnedEditor[MendConfig]):
         tensors = {name: value.detach().clone() for name, value in self.networks.state_dict().items()}
         return State(tensors={**tensors, "alpha": self.alpha.detach().clone()})
 
+    def fit_state(self) -> State:
+        """Give which statistics have begun: those of a fit that goes on are not forgotten like those of a state."""
+        return State(values={"begun": [not statistics.is_stale for statistics in self._statistics()]})
+
+    def resume(self, state: State) -> None:
+        for statistics, has_begun in zip(self._statistics(), state.values["begun"], strict=True):
+            statistics.is_stale = not has_begun
+
     def edit(self, requests: Sequence[EditRequest], *, memory: State | None, generator: torch.Generator) -> Edit:
         return self.edit_each([requests], generators=[generator])[0]
 
@@ -167,6 +175,9 @@ class Mend(LearnedEditor[MendConfig]):
         step = -self.alpha[index] if self.switches.sign == "descent" else self.alpha[index]
         for left, right in zip(factors.split(step * inputs), factors.split(grads), strict=True):
             yield LowRank(left.T, right)
+
+    def _statistics(self) -> list[Statistics]:
+        return [module for module in self.networks.modules() if isinstance(module, Statistics)]
 
     def _network(self, index: int) -> tuple[GradientNetwork, int]:
         """Give the network of a matrix and its mode there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -35,12 +36,14 @@ def variants() -> Iterator[tuple[str, str, str, Any]]:
     for name, plugin in PLUGINS.items():
         config = load("methods", name).Config
         hints = get_type_hints(config)
+        # A switch that is set to what the default fidelity has anyway makes no variant.
+        switches = getattr(sys.modules[load("methods", name).__module__], "SWITCHES", {}).get("paper")
         values = [
             (field.name, value)
             for field in fields(config)
             if field.name not in shared
             for value in (*choices(hints[field.name]), *([NUMBERS[field.name]] if field.name in NUMBERS else []))
-            if value != field.default
+            if value not in (field.default, getattr(switches, field.name, None))
         ]
         for index, (field, value) in enumerate(values):
             yield name, plugin.kinds[index % len(plugin.kinds)], field, value

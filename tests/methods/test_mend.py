@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -267,7 +268,7 @@ def test_a_count_in_float32_ends_where_it_has_no_next_whole_number(fidelity: str
 
 
 @pytest.mark.parametrize(("changes", "is_kept"), [({}, True), ({"fidelity": "reference"}, False)])
-def test_the_code_forgets_the_statistics_of_a_state_when_it_is_fitted_further(
+def test_the_code_forgets_the_statistics_of_a_state_that_is_fitted_further(
     changes: dict[str, Any], is_kept: bool
 ) -> None:
     lm = tiny_model("gpt2")
@@ -284,6 +285,18 @@ def test_the_code_forgets_the_statistics_of_a_state_when_it_is_fitted_further(
 
     assert all(map(torch.equal, evaluated.tensors, edit(made, requests(lm, 1)).tensors))
     assert count(again) == count(new) + (before if is_kept else 0)
+
+
+def test_a_fit_that_goes_on_from_a_checkpoint_keeps_its_statistics_in_any_case() -> None:
+    lm = tiny_model("gpt2")
+    made = editor(lm, is_trained=True, fidelity="reference")
+    again = mend.Mend(lm, made.config, made.state())
+
+    again.resume(State(values=json.loads(json.dumps(dict(made.fit_state().values)))))
+
+    for one in (made, again):
+        one.loss(batch(lm, 2, start=8), is_training=True)
+    assert all(torch.equal(tensor, made.state().tensors[name]) for name, tensor in again.state().tensors.items())
 
 
 @pytest.mark.parametrize(("fidelity", "is_one_by_one"), [("paper", False), ("reference", True)])
