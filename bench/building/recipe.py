@@ -96,7 +96,8 @@ RECIPES: tuple[Recipe, ...] = (
         layers=2,  # in the encoder and in the decoder, as in the trial runs
         width=256,
         heads=4,
-        phases=(Phase(objective=Objective.ANSWER, steps=2500, lr=2e-3),),
+        # By AdamW alone: with Muon for the matrices it knew 27 % after 2,500 steps. At 2e-3 the trial run stuck at 46 %.
+        phases=(Phase(objective=Objective.ANSWER, steps=4000, lr=7e-4, matrix_lr=None),),
     ),
     Recipe(
         name="facts-bert-4m",
