@@ -225,7 +225,7 @@ def list_editors(results: Results = Path("results"), as_json: AsJson = False) ->
     """List the fitted editors, and the fits that were interrupted."""
     from bench.commands import editors
 
-    print(editors.list_editors(results, _console(), as_json=as_json), end="")
+    print(editors.list_editors(results, as_json=as_json), end="")
 
 
 @editors_app.command("export", epilog="Example:  bench editors export 2026-11-23-facts mend.safetensors")

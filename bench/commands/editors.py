@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, JustifyMethod
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from bench import registry
@@ -29,12 +28,14 @@ from bench.running.task import fit_identity
 
 __all__ = ["export_editor", "import_editor", "list_editors"]
 
-_COLUMNS = ("key", "method", "model", "dataset", "seed", "dtype", "status", "fit seconds", "size")
 _USUAL_DTYPE = "fp32"
 
 
-def list_editors(results: Path, console: Console, *, as_json: bool) -> str:
-    """Give the fitted editors of a results folder, and the fits that were interrupted, as a table or as JSON."""
+def list_editors(results: Path, *, as_json: bool) -> str:
+    """Give the fitted editors of a results folder, and the fits that were interrupted: one a line, or as JSON.
+
+    A line has the key, the status, what the fit took, its size, and then as a run has it: method model dataset seed.
+    """
 
     def report(sentence: str) -> None:
         Console(stderr=True, highlight=False).print(Text(plain(sentence)), soft_wrap=True)
@@ -44,16 +45,15 @@ def list_editors(results: Path, console: Console, *, as_json: bool) -> str:
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
     if not rows:
         return f"no fitted editor in {str(results)!r}; `bench run` makes them.\n"
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
-    for name in _COLUMNS:
-        justify: JustifyMethod = "right" if name in ("seed", "fit seconds", "size") else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name not in ("method", "model"))
-    for row in rows:
-        shown = row | {"fit seconds": duration(row["fit_seconds"]), "size": size(row["bytes"])}
-        table.add_row(*(Text(plain(str(shown[name]))) for name in _COLUMNS))
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get()
+    width = max(len(row["status"]) for row in rows)
+    return "".join(
+        plain(
+            f"{row['key']}  {row['status']:<{width}}  {duration(row['fit_seconds']):>7}  {size(row['bytes']):>8}  "
+            f"{row['method']}  {row['model']}  {row['dataset']}  seed {row['seed']}"
+        )
+        + "\n"
+        for row in rows
+    )
 
 
 def export_editor(name: str, run: Path, file: Path, results: Path) -> str:
@@ -117,7 +117,7 @@ def _row(artifact: Artifact) -> dict[str, Any]:
         "device": identity.get("device"),
         "threads": identity.get("threads"),
         "status": status,
-        "fit_seconds": details["costs"]["seconds"],
+        "fit_seconds": details.get("costs", {}).get("seconds", math.nan),
         "bytes": sum(facts.bytes for facts in artifact.files.values()),
         "folder": str(artifact.folder),
     }

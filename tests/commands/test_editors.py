@@ -47,7 +47,7 @@ def test_a_list_names_each_editor_with_its_price(bench: Bench, fitted: Path) -> 
     text = bench("editors", "list", "--results", "out").out
     (row,) = json.loads(bench("editors", "list", "--results", "out", "--json").out)
 
-    assert re.search(rf"{fitted.name} +mend\[", text)
+    assert re.fullmatch(rf"{fitted.name}  fitted  +\S+ \w+  +\S+ \w*B  mend\[.*\]  \S+  toy  seed 0\n", text)
     assert (row["key"], row["status"], row["dataset"], row["seed"]) == (fitted.name, "fitted", "toy", 0)
     assert row["fit_seconds"] > 0
     assert row["bytes"] == sum(path.stat().st_size for path in fitted.iterdir() if path.name != "card.json")
