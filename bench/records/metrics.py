@@ -113,8 +113,8 @@ _ALL: tuple[Metric, ...] = (
     _share(
         "success_generated",
         "mean over edits of the share of request and rephrase probes whose greedily generated text equals "
-        "the answer after casefolding, cutting punctuation and space around it, and collapsing spaces; where the answer "
-        "is token ids, as many tokens are generated as it has",
+        "the answer after casefolding, cutting punctuation and space around it, and collapsing spaces; where the "
+        "answer is token ids, as many tokens are generated as it has",
         "Yang et al. 2025 (arXiv:2502.11177); exact match of SQuAD (arXiv:1606.05250)",
     ),
     _share(

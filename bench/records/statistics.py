@@ -138,7 +138,8 @@ def units(pooled: pd.DataFrame, metric: Metric) -> Units | None:
         return None
     if pooled["edit_group"].notna().any():
         group_of = pooled.drop_duplicates("edit_id").set_index("edit_id")["edit_group"]
-        table = table.groupby(table.index.get_level_values("edit_id").map(group_of), sort=False).sum()
+        groups = group_of.reindex(table.index.get_level_values("edit_id")).to_numpy()
+        table = table.groupby(groups, sort=False).sum()
     matrix = table.to_numpy(dtype=np.float64).T  # value, weight, value, weight …
     return Units(matrix[0::2], matrix[1::2])
 
