@@ -122,7 +122,7 @@ def make_networks(
     # torch's modules draw their initial values from the global generator; it is put back as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = ConditionEncoder(*embeddings.shape, sizes, learns_id_0=learns_id_0)
+        encoder = ConditionEncoder(embeddings.shape[0], embeddings.shape[1], sizes, learns_id_0=learns_id_0)
         networks = nn.ModuleDict({"encoder": encoder})
         for index, matrix in enumerate(matrices):
             stored = (matrix.in_features, matrix.out_features)

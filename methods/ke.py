@@ -83,7 +83,7 @@ class KnowledgeEditorConfig(FitConfig):
     head: int = 128  # hidden size of each matrix's head; KE: 128, MEND's run: 512
     max_scale: float = 1.0  # bound of the gate; KE, `max_scale`
     max_tokens: int = 32  # the condition's text is cut there, as in MEND's run
-    lr: float = 1e-3  # Adam; paper: 1e-5
+    lr: float = 3e-3  # Adam; at 1e-3 success on requests of the tune split was .34, not .47; paper: 1e-5
     steps: int = 200  # see FitConfig
     locality_positions: Positions = "answer"  # of the divergence; paper: all
     objective: Literal["mend", "original"] = "mend"  # c_edit · L_edit + L_locality, or L_edit with bounded L_locality

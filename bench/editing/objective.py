@@ -221,13 +221,20 @@ def _smoothed_loss(answers: Answers, smoothing: float) -> Tensor:
 
 def _averaged(values: Tensor, unit: Tensor) -> Tensor:
     """Average (N,) values within each unit, and the units' means."""
-    _, place, counts = unit.unique(return_inverse=True, return_counts=True)
-    sums = torch.zeros(len(counts), dtype=values.dtype, device=values.device).index_add(0, place, values)
+    sums, counts = _summed(values, unit)
     return (sums / counts).mean()
 
 
 def _all_of(is_true: Tensor, rows: Tensor) -> Tensor:
     """Give the fraction of rows of which all (N,) values are true."""
-    _, place, counts = rows.unique(return_inverse=True, return_counts=True)
-    sums = torch.zeros(len(counts), device=rows.device).index_add(0, place, is_true.float())
+    sums, counts = _summed(is_true.float(), rows)
     return (sums == counts).float().mean()
+
+
+def _summed(values: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+    """Add up (N,) values within each unit that occurs, and count them."""
+    place: Tensor
+    counts: Tensor
+    _, place, counts = unit.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(counts), dtype=values.dtype, device=values.device).index_add(0, place, values)
+    return sums, counts

@@ -12,6 +12,7 @@ from bench.records.mode import Mode
 
 __all__ = ["Group", "group_cases", "void_probes"]
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """Requests that one edit installs.

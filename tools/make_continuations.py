@@ -1,0 +1,125 @@
+"""Make datasets/continuations_data/targets.csv and source.toml: ten tokens behind each prompt, sampled from a model.
+
+How to run it, with bench installed; it takes some twenty seconds and needs no network:
+
+    python tools/make_continuations.py facts-gpt2-1m
+
+The model is an embedded causal one, or a folder with a newer build of it. Tokens are drawn at temperature 1 among all
+but the special ones. A target that the model itself finds the most probable, token by token, is drawn again: to ask
+for it would be no edit. Each case has random numbers of its own, made from the seed and its id, so that a target
+depends on neither batches nor the other cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import torch
+
+from bench.datasets import _continuation_targets as data
+from bench.datasets._continuation_prompts import Tokens, case_id, prompts
+from bench.editing.dataset import Split
+from bench.models.language_model import LanguageModel
+from bench.models.loading import load_model
+from bench.models.vocabulary import vocabulary_digest
+
+SEED = 0
+ROWS = 64  # sampled together; the result does not depend on it
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("model", help="embedded model, or folder of a newer build of one")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"of the sampling (default: {SEED})")
+    parser.add_argument("--folder", type=Path, default=data.FOLDER, help="where to write (default: %(default)s)")
+    options = parser.parse_args()
+    lm = load_model(options.model)
+    tokenizer = lm.tokenizer.backend_tokenizer
+    targets, drawn_again = {}, 0
+    for split in Split:
+        asked = prompts(tokenizer, split)
+        names = [case_id(split, number) for number in range(len(asked))]
+        targets[split], again = sample(lm, asked, names, options.seed)
+        drawn_again += again
+    write(options.folder, lm, targets, seed=options.seed)
+    total = sum(map(len, targets.values()))
+    print(f"{total} targets from {lm.name}, {drawn_again} draws repeated, in {options.folder}")
+
+
+def sample(lm: LanguageModel, asked: Sequence[Tokens], names: Sequence[str], seed: int) -> tuple[list[Tokens], int]:
+    """Sample a target for each prompt, and say how many draws were repeated.
+
+    Args:
+        lm: the model to sample from.
+        asked: prompts.
+        names: one for each prompt; with the seed it fixes what is drawn.
+        seed: of all draws.
+    """
+    found: dict[int, Tokens] = {}
+    attempt = again = 0
+    while left := [place for place in range(len(asked)) if place not in found]:
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for place in left:
+            by_length[len(asked[place])].append(place)
+        for places in by_length.values():
+            for start in range(0, len(places), ROWS):
+                chunk = places[start : start + ROWS]
+                randoms = [Random(f"{seed}/{names[place]}/{attempt}") for place in chunk]
+                drawn = _draw(lm, [asked[place] for place in chunk], randoms)
+                found |= {place: target for place, target in zip(chunk, drawn, strict=True) if target is not None}
+        again += sum(place not in found for place in left)
+        attempt += 1
+    return [found[place] for place in range(len(asked))], again
+
+
+@torch.inference_mode()
+def _draw(lm: LanguageModel, asked: Sequence[Tokens], randoms: Sequence[Random]) -> list[Tokens | None]:
+    """Sample once behind prompts of one length; None where each token is the most probable one."""
+    ids = torch.tensor(asked, device=lm.device)
+    length = ids.shape[1]
+    is_first_choice = torch.ones(len(asked), dtype=torch.bool, device=lm.device)
+    for _ in range(data.TARGET_TOKENS):
+        logits = lm.model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].double()
+        logits[:, lm.tokenizer.all_special_ids] = -torch.inf
+        shares = logits.softmax(1).cumsum(1)
+        at = torch.tensor([[random.random()] for random in randoms], dtype=torch.float64, device=lm.device)
+        drawn = torch.searchsorted(shares, at * shares[:, -1:], right=True)
+        is_first_choice &= drawn[:, 0] == logits.argmax(1)
+        ids = torch.cat([ids, drawn], dim=1)
+    targets = [tuple(row) for row in ids[:, length:].tolist()]
+    return [None if is_first else target for target, is_first in zip(targets, is_first_choice.tolist(), strict=True)]
+
+
+def write(folder: Path, lm: LanguageModel, targets: dict[Split, list[Tokens]], *, seed: int) -> None:
+    """Write both files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / data.TARGETS_FILE).open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(data.HEADER)
+        for split, found in targets.items():
+            table.writerows([split, number, " ".join(map(str, target))] for number, target in enumerate(found))
+    source = (
+        "# Made by tools/make_continuations.py: what the targets were sampled from.\n"
+        f'model = "{Path(lm.name).name}"\n'
+        f'model_digest = "{lm.identity}"\n'
+        f"seed = {seed}\n"
+        f'vocabulary = "{vocabulary_digest(lm.tokenizer.get_vocab())}"\n'
+        f'prompts = "{prompts_digest(lm)}"\n'
+    )
+    (folder / data.SOURCE_FILE).write_text(source, encoding="utf-8")
+
+
+def prompts_digest(lm: LanguageModel) -> str:
+    """Give a checksum of all prompts: targets that were made for other passages fit none of these."""
+    found = [prompts(lm.tokenizer.backend_tokenizer, split) for split in Split]
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()
