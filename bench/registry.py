@@ -56,8 +56,11 @@ class Plugin:
 
     @property
     def digest(self) -> str:
-        """Give a checksum of the plug-in's source, as hex digits."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
+        """Give a checksum of the source, with that of the private modules beside it that it imports, as hex digits."""
+        sources = [path.read_bytes() for path in _sources(self.path)]
+        if len(sources) == 1:
+            return hashlib.sha256(sources[0]).hexdigest()[:16]
+        return hashlib.sha256(b"".join(hashlib.sha256(source).digest() for source in sources)).hexdigest()[:16]
 
 
 def plugins(kind: PluginKind) -> dict[str, Plugin]:
@@ -127,6 +130,20 @@ def add_file(path: Path) -> None:
             _added[kind][path.stem] = path
             return
     raise PluginError(f"--plugin {str(path)!r}: {_read(path, module='', origin='', kind='methods').problem}.")
+
+
+def _sources(path: Path) -> list[Path]:
+    """Give a plug-in's file and the private modules of its folder that it imports, and these import, by name."""
+    found = {path}
+    waiting = [path]
+    while waiting:
+        tree = ast.parse(waiting.pop().read_text(encoding="utf-8"))
+        names = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        beside = {path.parent / f"{name.rpartition('.')[2]}.py" for name in names}
+        new = {file for file in beside - found if file.stem.startswith("_") and file.is_file()}
+        found |= new
+        waiting += new
+    return [path, *sorted(found - {path})]
 
 
 def _built_in(kind: PluginKind) -> Iterator[Plugin]:

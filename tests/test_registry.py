@@ -242,3 +242,23 @@ def test_the_digest_of_a_plugin_follows_its_source(write: Write) -> None:
     path.write_text(path.read_text() + "\n# changed\n")
 
     assert registry.find("methods", "outside").digest != before
+
+
+def test_the_digest_of_a_plugin_follows_the_private_modules_that_it_imports(write: Write) -> None:
+    path = write("outside")
+    path.write_text(
+        path.read_text().replace(
+            "from bench.editing.edit ", "from bench.methods._near import x\nfrom bench.editing.edit "
+        )
+    )
+    near, far, other = (path.parent / name for name in ("_near.py", "_far.py", "_other.py"))
+    near.write_text("from bench.methods._far import y\n")
+    far.write_text("y = 1\n")
+    registry.add_file(path)
+    before = registry.find("methods", "outside").digest
+
+    other.write_text("z = 1\n")
+    assert registry.find("methods", "outside").digest == before
+
+    far.write_text("y = 2\n")
+    assert registry.find("methods", "outside").digest != before
