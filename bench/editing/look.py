@@ -33,7 +33,9 @@ class Look:
     def __init__(self, learner: Learner, settings: FitConfig, cases: Sequence[EditCase]) -> None:
         self._learner = learner
         self._settings = settings
-        groups = in_groups(cases[: settings.validation_edits], settings.group_size)
+        # One whole group at least, however large it is: without a look there is no early stopping.
+        few = max(settings.validation_edits, settings.group_size) if settings.validation_edits else 0
+        groups = in_groups(cases[:few], settings.group_size)
         # The probes are drawn once, so that every look sees the same ones; parts are as small as those of a step.
         size = settings.micro_batch or settings.edits_per_step
         self._batches = micro_batches(drawn_batch(groups, settings, np.random.default_rng(0)), size) if groups else []

@@ -222,6 +222,15 @@ def test_without_a_tune_split_the_last_state_is_kept() -> None:
     assert fit(Valley(), settings(), data(tune=0)).values["steps"] == 40
 
 
+@pytest.mark.parametrize(("few", "looks"), [(3, 5), (0, 0)])
+def test_a_look_takes_a_whole_group_even_if_it_is_larger_than_the_edits_asked_for(few: int, looks: int) -> None:
+    editor = Valley()
+
+    fit(editor, settings(validation_edits=few, group_size=4, edits_per_step=1), data(tune=6))
+
+    assert len(editor.looks) == looks
+
+
 def test_the_rate_falls_along_a_cosine() -> None:
     editor = Valley()
 
