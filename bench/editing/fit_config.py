@@ -29,7 +29,7 @@ class FitConfig:
     clip: float = 1.0  # global norm of the gradient; few edits have a divergence that dwarfs all others
     decay_to: float = 0.1  # the cosine schedule ends at this fraction of the learning rate; 1: no decay
     validate_every: _AtLeastOne = 60  # steps between two looks at the tune split
-    validation_edits: _NotNegative = 96  # edits of the tune split in each look, a group at least; 0: none, the last state is kept
+    validation_edits: _NotNegative = 96  # tune edits a look, one group at least; 0: no looks, the last state is kept
     patience: _AtLeastOne = 4  # looks without a better loss after which the fit stops; MEND: 20,000 / 5,000
     c_edit: float = 0.3  # weight of the edit loss; 0.1 with the divergence over all positions, as in the paper
     precision: Precision = "fp32"  # bf16: the losses of the steps are computed under autocast; looks never are
