@@ -1,6 +1,6 @@
 """Make datasets/continuations_data/targets.csv and source.toml: ten tokens behind each prompt, sampled from a model.
 
-How to run it, with bench installed; it takes some twenty seconds and needs no network:
+How to run it, with bench installed; it takes a minute of one core and needs no network:
 
     python tools/make_continuations.py facts-gpt2-1m
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from tokenizers import Tokenizer
 
 from bench.datasets import continuations
@@ -24,8 +25,10 @@ from bench.editing.request import EditCase, Probe, ProbeKind, contradicted
 from bench.errors import ConfigError, DataError
 from bench.models.catalogue import embedded_models, find_model
 from bench.models.kind import ModelKind
+from bench.models.language_model import LanguageModel
 from bench.models.loading import load_model
 from bench.models.vocabulary import vocabulary_digest
+from bench.testing import tiny_model
 
 DATA = Path(continuations.__file__).parent / "continuations_data"
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "make_continuations.py"
@@ -286,6 +289,68 @@ def tool() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _prompts(lm: LanguageModel, count: int) -> list[tuple[int, ...]]:
+    """Prompts of two lengths, so that they are not sampled in one batch."""
+    return [
+        lm.encoder.prompt_ids("The capital of" if number % 2 else "The capital of Baba is") for number in range(count)
+    ]
+
+
+def test_a_sampled_target_depends_on_its_name_and_the_seed_alone(tool: ModuleType) -> None:
+    lm = tiny_model("causal")
+    asked, names = _prompts(lm, 9), [f"case/{number}" for number in range(9)]
+
+    together, _ = tool.sample(lm, asked, names, 0)
+
+    assert [tool.sample(lm, [a], [n], 0)[0][0] for a, n in zip(asked, names, strict=True)] == together
+    assert len(set(together)) == 9
+    assert set(tool.sample(lm, asked, names, 1)[0]).isdisjoint(together)
+
+
+def test_a_sampled_target_has_two_tokens_that_are_not_the_first_choice_and_no_special_one(tool: ModuleType) -> None:
+    lm = tiny_model("causal")
+    # Its embeddings are its output weights: this makes the model sure of its first choice, and so repeat many draws.
+    lm.input_embeddings.mul_(6)
+    asked = _prompts(lm, 40)
+
+    found, drawn_again = tool.sample(lm, asked, [str(number) for number in range(40)], 0)
+
+    answers = lm.answers(lm.batch(list(zip(asked, found, strict=True))))
+    logits = answers.logits.index_fill(1, torch.tensor(lm.tokenizer.all_special_ids), -torch.inf)
+    unlikely = answers.sum_rows((logits.argmax(1) != answers.labels).float())
+    assert unlikely.min() >= 2
+    assert drawn_again > 0
+    assert {token for target in found for token in target}.isdisjoint(lm.tokenizer.all_special_ids)
+    assert {len(target) for target in found} == {10}
+
+
+def test_tokens_are_sampled_at_temperature_1(tool: ModuleType) -> None:
+    lm = tiny_model("causal")
+    prompt = _prompts(lm, 1)[0]
+    logits = lm.model(input_ids=torch.tensor([prompt])).logits[0, -1]
+    logits[lm.tokenizer.all_special_ids] = -torch.inf
+    share, token = logits.softmax(0).max(0)
+
+    found, _ = tool.sample(lm, [prompt] * 600, [str(number) for number in range(600)], 0)
+
+    deviation = float(share * (1 - share) / 600) ** 0.5
+    assert sum(t[0] == int(token) for t in found) / 600 == pytest.approx(float(share), abs=4 * deviation)
+    assert 0.03 < share < 0.9  # neither rare nor sure, so that the line above could fail
+
+
+@pytest.mark.slow
+def test_an_unedited_model_says_fewer_than_one_target_in_a_hundred(cases: Cases) -> None:
+    lm = load_model("facts-gpt2-3m")
+    requests = [case.request for case in cases(Split.TEST)]
+
+    batches = [lm.batch([(r.prompt, r.target) for r in requests[i : i + 50]]) for i in range(0, 400, 50)]
+
+    answers = [lm.answers(batch) for batch in batches]
+    right = torch.cat([a.sum_rows(a.is_right().float()) for a in answers])
+    assert (right == 10).float().mean() < 0.01
+    assert 0.5 < right.mean() / 10 < 0.8
 
 
 @pytest.mark.slow
