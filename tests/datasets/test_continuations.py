@@ -328,16 +328,18 @@ def test_a_sampled_target_has_two_tokens_that_are_not_the_first_choice_and_no_sp
 
 def test_tokens_are_sampled_at_temperature_1(tool: ModuleType) -> None:
     lm = tiny_model("causal")
+    lm.input_embeddings.mul_(2)  # sure enough of a token to count it, and not so sure that draws are repeated
     prompt = _prompts(lm, 1)[0]
     logits = lm.model(input_ids=torch.tensor([prompt])).logits[0, -1]
     logits[lm.tokenizer.all_special_ids] = -torch.inf
     share, token = logits.softmax(0).max(0)
 
-    found, _ = tool.sample(lm, [prompt] * 600, [str(number) for number in range(600)], 0)
+    found, drawn_again = tool.sample(lm, [prompt] * 1500, [str(number) for number in range(1500)], 0)
 
-    deviation = float(share * (1 - share) / 600) ** 0.5
-    assert sum(t[0] == int(token) for t in found) / 600 == pytest.approx(float(share), abs=4 * deviation)
-    assert 0.03 < share < 0.9  # neither rare nor sure, so that the line above could fail
+    deviation = float(share * (1 - share) / 1500) ** 0.5
+    assert drawn_again == 0
+    assert sum(t[0] == int(token) for t in found) / 1500 == pytest.approx(float(share), abs=4 * deviation)
+    assert share - (logits / 1.3).softmax(0).max() > 4 * deviation  # another temperature would show
 
 
 @pytest.mark.slow
