@@ -13,7 +13,7 @@ __all__ = ["PROTOCOL_VERSION", "Cell"]
 
 # How cases are chosen, prompts built, answers scored and edits applied. Raise it when the same
 # cell would give other answers than before; cells of different versions never share a key.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 _LONGEST_FOLDER = 120  # characters; leaves room for a prefix below the 255 of common file systems
 
