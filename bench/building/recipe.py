@@ -1,4 +1,7 @@
-"""The recipes of the five embedded models: their shapes, and how long they are trained on what."""
+"""The recipes of the five embedded models: their shapes, and how long they are trained on what.
+
+The trial runs that comments speak of, here and in the modules beside, were short trainings by throwaway scripts.
+"""
 
 from __future__ import annotations
 
