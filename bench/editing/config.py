@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field, fields
 from typing import Any, TypeVar, cast, dataclass_transform
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from bench.errors import ConfigError, nearest
@@ -66,7 +66,7 @@ def build_config(
             raise ConfigError(f"{owner} has no field {name!r}; it has {', '.join(known)}.{nearest(name, known)}")
     chosen.update(given)
     try:
-        return cls(**chosen)
+        return TypeAdapter(cls).validate_python(chosen)  # a plain dataclass is checked and converted, too
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

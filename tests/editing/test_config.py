@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from bench import registry
 from bench.editing.config import build_config, config, config_values, follows_mode
 from bench.errors import ConfigError
 
@@ -30,6 +31,18 @@ def test_text_is_converted_to_the_fields_type() -> None:
     made = build(edit_lr="1e-3", steps="20", is_shared="false")
 
     assert (made.edit_lr, made.steps, made.is_shared) == (1e-3, 20, False)
+
+
+def test_text_is_converted_for_every_installed_plug_in() -> None:
+    """One whose configuration is a plain dataclass would get `--set` values as text."""
+    kinds: tuple[registry.PluginKind, ...] = ("datasets", "methods")
+    for kind in kinds:
+        for name in registry.plugins(kind):
+            cls = registry.load(kind, name).Config
+            values = config_values(build_config(cls, {}, owner=name))
+            as_text = {field: str(value) for field, value in values.items() if value is not None}
+
+            assert config_values(build_config(cls, as_text, owner=name)) == values
 
 
 def test_an_unknown_field_gets_all_names_and_the_nearest() -> None:
