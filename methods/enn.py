@@ -28,16 +28,16 @@ from bench.editing.objective import (
     FitBatch,
     FitLoss,
     Positions,
+    Unedited,
     edit_losses,
     labelled,
-    locality_answers,
-    locality_batch,
+    unedited,
 )
 from bench.editing.request import EditRequest
 from bench.errors import ConfigError
 from bench.methods._fidelity import Fidelity, resolved
-from bench.models.answers import Answers, divergence
 from bench.models.language_model import LanguageModel
+from bench.models.measures import divergence
 
 BaseLoss = Literal["nll", "kl"]
 EditLrGroup = Literal["own", "main"]
@@ -131,26 +131,30 @@ class EditableNetwork(LearnedEditor[EditableConfig]):
             batch.groups, weights=self.weights, second_order=is_training and not self.config.first_order
         )
         positions = self.config.locality_positions
-        current = self.lm.answers(locality_batch(self.lm, batch, positions), self.weights)
-        base = self._base_loss(current, batch)
+        current = unedited(self.lm, batch, self.weights, positions=positions)
+        base = self._base_loss(current)
         losses = edit_losses(
             self.lm,
             edits,
             batch,
             weights=self.weights,
-            before=replace(current, logits=current.logits.detach()),
+            before=current,
             positions=positions,
             pools_labels=self.switches.pools_labels,
         )
         loss = losses.weighted(c_edit=self.config.c_edit)
         return replace(loss, total=loss.total + self.config.c_base * base, parts={"base_loss": base.detach()})
 
-    def _base_loss(self, current: Answers, batch: FitBatch) -> Tensor:
+    def _base_loss(self, current: Sequence[Unedited]) -> Tensor:
         """Give the loss of the trained model before any edit, a scalar in nats."""
         if self.switches.base_loss == "nll":
-            return labelled(current).row_loss().mean()
-        original = locality_answers(self.lm, batch, positions=self.config.locality_positions)
-        return original.mean_rows(divergence(original.logits, current.logits)).mean()
+            return torch.cat([labelled(answers).row_loss() for _, answers in current]).mean()
+        gaps = []
+        for part, answers in current:
+            with torch.no_grad():
+                original = self.lm.answers(part.batch)
+            gaps.append(original.mean_rows(divergence(original.logits, answers.logits)))
+        return torch.cat(gaps).mean()
 
     def step_sizes(self) -> Mapping[str, Tensor]:
         return {matrix.name: alpha for matrix, alpha in zip(self.matrices, self.alpha.detach(), strict=True)}

@@ -23,14 +23,14 @@ from bench.editing.config import config
 from bench.editing.edit import Dense, Edit, State, WeightEdit
 from bench.editing.editor import ALL_KINDS, Editor, PreparationData
 from bench.editing.gradients import Reduction, summed_loss
-from bench.editing.objective import FitBatch, Positions, locality_batch
+from bench.editing.objective import FitBatch, Positions, locality_parts
 from bench.editing.request import EditRequest, Probe, ProbeKind
 from bench.editing.rowwise import Rowwise
 from bench.errors import EditError
 from bench.methods._fidelity import Fidelity, resolved
-from bench.models.answers import divergence
 from bench.models.encoding import Batch
 from bench.models.language_model import LanguageModel
+from bench.models.measures import divergence
 from bench.models.replay import Kept, untouched_blocks
 
 _AT_ONCE = 32  # groups trained together; each keeps a dense change and its second moment
@@ -166,12 +166,15 @@ class FineTune(Editor[FineTuneConfig]):
             raise EditError("ft with kl=true needs other prompts: the dataset's fit split has no locality probes.")
         drawn = [int(torch.randint(len(self.locality), (), generator=g)) for g in generators]
         probes = tuple((row, self.locality[index]) for row, index in enumerate(drawn))
-        batch = locality_batch(self.lm, FitBatch(groups=(), outer=(), locality=probes), self.config.locality_positions)
-        kept = self.lm.keep(batch, rowwise.depths)
-        with torch.no_grad():
-            before = self.lm.answers(batch, kept=kept)
-        after = rowwise.answers(batch, torch.arange(len(drawn), device=self.lm.device), kept=kept)
-        return before.mean_rows(divergence(before.logits, after.logits)).sum()
+        batch = FitBatch(groups=(), outer=(), locality=probes)
+        total = torch.zeros((), device=self.lm.device)
+        for part in locality_parts(self.lm, batch, self.config.locality_positions):
+            kept = self.lm.keep(part.batch, rowwise.depths)
+            with torch.no_grad():
+                before = self.lm.answers(part.batch, kept=kept)
+            after = rowwise.answers(part.batch, part.rows, kept=kept)
+            total = total + before.mean_rows(divergence(before.logits, after.logits)).sum()
+        return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,10 +15,11 @@ from torch import Tensor
 from bench.editing.edit import Edit
 from bench.editing.request import EditRequest, Probe
 from bench.editing.rowwise import Rowwise
-from bench.models.answers import Answers, divergence
-from bench.models.encoding import Batch
+from bench.models.answers import Answers
+from bench.models.encoding import Batch, Part
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
+from bench.models.measures import divergence
 from bench.models.replay import Kept
 
 __all__ = [
@@ -26,10 +27,11 @@ __all__ = [
     "FitBatch",
     "FitLoss",
     "Positions",
+    "Unedited",
     "edit_losses",
     "labelled",
-    "locality_answers",
-    "locality_batch",
+    "locality_parts",
+    "unedited",
 ]
 
 # Where a causal model's divergence is taken: at the answer's tokens, or everywhere, the prompt's tokens and the
@@ -107,27 +109,35 @@ class EditLosses:
         )
 
 
-def locality_batch(lm: LanguageModel, batch: FitBatch, positions: Positions = "answer") -> Batch:
-    """Encode the locality probes of a step; positions that are no answer's have the label -1."""
-    plain = lm.batch([(probe.prompt, probe.answer) for _, probe in batch.locality])
-    return _with_unlabelled(lm, plain, 0) if positions == "all" else plain
+class Unedited(NamedTuple):
+    """Some locality probes of a step, of like length, with the answers before any edit.
+
+    Args:
+        part: the probes, rows by their place in `FitBatch.locality`; positions that are no answer's have the label -1.
+        answers: theirs.
+    """
+
+    part: Part
+    answers: Answers
 
 
-def locality_answers(
+def unedited(
     lm: LanguageModel,
     batch: FitBatch,
     weights: Mapping[str, Tensor] | None = None,
     *,
     positions: Positions = "answer",
-) -> Answers:
-    """Answer the locality probes with the unedited model, without gradients."""
-    with torch.no_grad():
-        return lm.answers(locality_batch(lm, batch, positions), weights)
+) -> list[Unedited]:
+    """Answer the locality probes of a step with the unedited model; gradients flow to `weights`."""
+    parts = locality_parts(lm, batch, positions)
+    return [Unedited(part, lm.answers(part.batch, weights)) for part in parts]
 
 
 def labelled(answers: Answers) -> Answers:
     """Give the answers at the positions that have a label."""
     keep = answers.labels >= 0
+    if bool(keep.all()):
+        return answers
     return replace(answers, logits=answers.logits[keep], labels=answers.labels[keep], rows=answers.rows[keep])
 
 
@@ -137,74 +147,86 @@ def edit_losses(
     batch: FitBatch,
     *,
     weights: Mapping[str, Tensor] | None = None,
-    before: Answers | None = None,
+    before: Sequence[Unedited] | None = None,
     positions: Positions = "answer",
     pools_labels: bool = False,
     smoothing: float = 0.0,
 ) -> EditLosses:
-    """Measure independent edits on the probes of a step, one forward pass for all.
+    """Measure independent edits on the probes of a step; a forward pass serves all of like length.
 
     Args:
         lm: the model.
         edits: one a group, applied rowwise; gradients flow to their tensors.
         batch: the groups with their probes.
         weights: parameters to use in place of the model's own.
-        before: the unedited answers to the locality probes at the same positions, if they are known.
+        before: what `unedited` gave for the batch at the same positions, if it is known.
         positions: where the divergence KL(unedited ‖ edited) is taken.
         pools_labels: average over all label positions of a group, then over groups; otherwise over those of a
             probe, then over probes.
         smoothing: of the labels: the share of the probability that is spread evenly over all other tokens.
     """
-    probes = [*batch.outer, *batch.locality]
-    owner = torch.tensor([group for group, _ in probes], device=lm.device)
-    count = len(batch.outer)
-    asked = lm.batch([(p.prompt, p.answer) for _, p in probes])
-    if positions == "all":
-        asked = _with_unlabelled(lm, asked, count)
     rowwise = Rowwise(lm, edits)
-    kept = (
-        None if weights else lm.keep(asked, rowwise.depths)
-    )  # with other weights the blocks below are not the model's
-    if before is None:
-        before = _unedited(lm, asked, torch.arange(count, asked.size, device=lm.device), kept, weights)
-    answers = rowwise.answers(asked, owner, weights, kept=kept)
-    is_outer = answers.rows < count
-    followed, after = _at(answers, is_outer), _at(answers, ~is_outer)
-    unit = owner if pools_labels else torch.arange(len(owner), device=lm.device)
-    said, unedited = labelled(after), labelled(before)
+    depths = None if weights else rowwise.depths  # with other weights the blocks below are not the model's
+
+    def kept(part: Part) -> Kept | None:
+        return None if depths is None else lm.keep(part.batch, depths)
+
+    loss, smoothed, is_right = _Values(), _Values(), _Values()
+    owner = torch.tensor([group for group, _ in batch.outer], device=lm.device)
+    for part in _parts(lm, batch.outer):
+        said = rowwise.answers(part.batch, owner[part.rows], weights, kept=kept(part))
+        rows = part.rows[said.rows]
+        loss.add(-said.log_probs(), rows)
+        smoothed.add(_smoothed_loss(said, smoothing), rows)
+        is_right.add(said.is_right().float(), rows)
+
+    gap, was_right, stays_right = _Values(), _Values(), _Values()
+    of_locality = torch.tensor([group for group, _ in batch.locality], device=lm.device)
+    for part, known in before or [(part, None) for part in locality_parts(lm, batch, positions)]:
+        below = kept(part)
+        first = _quietly(lm, part, weights, below) if known is None else known
+        then = rowwise.answers(part.batch, of_locality[part.rows], weights, kept=below)
+        rows, is_label = part.rows[then.rows], then.labels >= 0
+        gap.add(divergence(first.logits.detach(), then.logits), rows)
+        was_right.add(first.is_right()[is_label].float(), rows[is_label])
+        stays_right.add(then.is_right()[is_label].float(), rows[is_label])
     return EditLosses(
-        edit=_averaged(-followed.log_probs(), unit[followed.rows]),
-        smoothed=_averaged(_smoothed_loss(followed, smoothing), unit[followed.rows]),
-        locality=_averaged(divergence(before.logits, after.logits), unit[after.rows]),
-        success=_all_of(followed.is_right(), followed.rows),
-        drawdown=_all_of(unedited.is_right(), unedited.rows) - _all_of(said.is_right(), said.rows),
+        edit=loss.averaged(owner if pools_labels else None),
+        smoothed=smoothed.averaged(owner if pools_labels else None),
+        locality=gap.averaged(of_locality if pools_labels else None),
+        success=is_right.all_of(),
+        drawdown=was_right.all_of() - stays_right.all_of(),
     )
 
 
 @torch.no_grad()
-def _unedited(
-    lm: LanguageModel, asked: Batch, rows: Tensor, kept: Kept | None, weights: Mapping[str, Tensor] | None
-) -> Answers:
-    """Answer some rows of a batch with the unedited model."""
-    return lm.answers(asked.select(rows), weights, kept=kept and kept.select(rows, asked.size))
+def _quietly(lm: LanguageModel, part: Part, weights: Mapping[str, Tensor] | None, kept: Kept | None) -> Answers:
+    return lm.answers(part.batch, weights, kept=kept)
 
 
-def _with_unlabelled(lm: LanguageModel, batch: Batch, first_row: int) -> Batch:
-    """Add, for the rows from `first_row` on, every position that holds a token and predicts no label."""
+def _parts(lm: LanguageModel, probes: Sequence[tuple[int, Probe]]) -> list[Part]:
+    return lm.parts([(probe.prompt, probe.answer) for _, probe in probes])
+
+
+def locality_parts(lm: LanguageModel, batch: FitBatch, positions: Positions = "answer") -> list[Part]:
+    """Encode the locality probes of a step by length; positions that are no answer's have the label -1."""
+    parts = _parts(lm, batch.locality)
+    if positions == "answer":
+        return parts
+    return [part._replace(batch=_with_unlabelled(lm, part.batch)) for part in parts]
+
+
+def _with_unlabelled(lm: LanguageModel, batch: Batch) -> Batch:
+    """Add every position that holds a token and predicts no label."""
     if lm.kind is not ModelKind.CAUSAL:
         return batch
     is_free = batch.attention_mask.bool().clone()
-    is_free[:first_row] = False
     is_free[batch.rows, batch.positions] = False
     free_rows, free_positions = is_free.nonzero().unbind(1)
     rows, order = torch.cat([batch.rows, free_rows]).sort(stable=True)
     labels = torch.cat([batch.labels, torch.full_like(free_rows, -1)])
     positions = torch.cat([batch.positions, free_positions])
     return replace(batch, labels=labels[order], rows=rows, positions=positions[order])
-
-
-def _at(answers: Answers, chosen: Tensor) -> Answers:
-    return replace(answers, logits=answers.logits[chosen], labels=answers.labels[chosen], rows=answers.rows[chosen])
 
 
 def _smoothed_loss(answers: Answers, smoothing: float) -> Tensor:
@@ -216,19 +238,31 @@ def _smoothed_loss(answers: Answers, smoothing: float) -> Tensor:
     if smoothing == 0:
         return loss
     others = smoothing / (answers.logits.shape[1] - 1)
-    return (1 - smoothing - others) * loss - others * answers.logits.log_softmax(1).sum(1)
+    return (1 - smoothing - others) * loss - others * answers.logits.float().log_softmax(1).sum(1)
 
 
-def _averaged(values: Tensor, unit: Tensor) -> Tensor:
-    """Average (N,) values within each unit, and the units' means."""
-    sums, counts = _summed(values, unit)
-    return (sums / counts).mean()
+class _Values:
+    """Numbers at label positions, gathered part by part, with the probe of each."""
 
+    def __init__(self) -> None:
+        self._values: list[Tensor] = []
+        self._rows: list[Tensor] = []
 
-def _all_of(is_true: Tensor, rows: Tensor) -> Tensor:
-    """Give the fraction of rows of which all (N,) values are true."""
-    sums, counts = _summed(is_true.float(), rows)
-    return (sums == counts).float().mean()
+    def add(self, values: Tensor, rows: Tensor) -> None:
+        """Add (N,) values, each of the probe `rows` says."""
+        self._values.append(values)
+        self._rows.append(rows)
+
+    def averaged(self, unit: Tensor | None) -> Tensor:
+        """Average within each unit, and the units' means; `unit` gives that of each probe, None its own."""
+        rows = torch.cat(self._rows)
+        sums, counts = _summed(torch.cat(self._values), rows if unit is None else unit[rows])
+        return (sums / counts).mean()
+
+    def all_of(self) -> Tensor:
+        """Give the fraction of probes of which all values are 1."""
+        sums, counts = _summed(torch.cat(self._values), torch.cat(self._rows))
+        return (sums == counts).float().mean()
 
 
 def _summed(values: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Answers", "divergence"]
+from bench.models.measures import log_probs
+
+__all__ = ["Answers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +17,8 @@ class Answers:
     """The logits of a batch at its answer positions only.
 
     Args:
-        logits: (N, V) in float32; V is the vocabulary, or the labels of a classifier.
+        logits: (N, V) in the dtype that the model gives; V is the vocabulary, or the labels of a classifier. What is
+            measured of them is computed in float32.
         labels: (N,) the right token at each position.
         rows: (N,) the row of the batch that each position belongs to.
         size: B, the rows of the batch.
@@ -28,8 +31,7 @@ class Answers:
 
     def log_probs(self) -> Tensor:
         """Give the log-probability of each label, (N,), in nats."""
-        picked = self.logits.gather(1, self.labels[:, None]).squeeze(1)
-        return picked - self.logits.logsumexp(dim=1)
+        return log_probs(self.logits, self.labels)
 
     def is_right(self) -> Tensor:
         """Say for each position whether the label is the most probable token, (N,) bool."""
@@ -58,13 +60,3 @@ class Answers:
         Source: eric-mitchell/mend, `editor_trainer`: the mean runs over labels, not over sequences.
         """
         return -self.log_probs().mean()
-
-
-def divergence(before: Tensor, after: Tensor) -> Tensor:
-    """Give KL(before ‖ after) of two sets of logits (N, V) at each position, (N,), in nats.
-
-    Gradients flow through both. It needs one softmax and two log-sum-exps, not two full distributions. Equal logits give
-    exactly 0: what both have in common cancels before anything is rounded.
-    """
-    offset = after.logsumexp(dim=1) - before.logsumexp(dim=1)
-    return (before.softmax(dim=1) * (before - after + offset[:, None])).sum(dim=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -98,6 +98,18 @@ class Batch:
             positions=self.positions[order],
             prompt_end=self.prompt_end[keep],
         )
+
+
+class Part(NamedTuple):
+    """Some rows of something longer that are computed together.
+
+    Args:
+        rows: (B,) which ones.
+        batch: they themselves, B rows.
+    """
+
+    rows: Tensor
+    batch: Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.models.answers import Answers
 from bench.models.architecture import Architecture, Matrix
-from bench.models.encoding import Batch, Encoded, Encoder, Text
+from bench.models.encoding import Batch, Encoded, Encoder, Part, Text
 from bench.models.kind import ModelKind
+from bench.models.lengths import by_length
 from bench.models.replay import Kept, keeping, replaying
 
 __all__ = ["LanguageModel"]
+
+# What a pass costs beside its tokens, in tokens: a GPU is not filled by a few hundred of them.
+_OVERHEAD = {"cpu": 64}
+_OVERHEAD_ELSEWHERE = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,19 @@ class LanguageModel:
         """Pad encoded prompts into one batch on the model's device."""
         return self.encoder.collate(encoded, self.device)
 
+    def parts(self, pairs: Sequence[tuple[Text, Text]]) -> list[Part]:
+        """Encode (prompt, answer) pairs into as many batches, each of like length, as cost least on the device.
+
+        Raises:
+            DataError: a pair does not fit or has no answer.
+        """
+        encoded = [self.encoder.encode(prompt, answer) for prompt, answer in pairs]
+        overhead = _OVERHEAD.get(self.device.type, _OVERHEAD_ELSEWHERE)
+        return [
+            Part(torch.tensor(rows, device=self.device), self.collate([encoded[i] for i in rows]))
+            for rows in by_length([one.length for one in encoded], overhead=overhead)
+        ]
+
     def answers(
         self, batch: Batch, weights: Mapping[str, Tensor] | None = None, *, kept: Kept | None = None
     ) -> Answers:
@@ -82,7 +100,7 @@ class LanguageModel:
         """
         with nullcontext() if kept is None else replaying(self.model, self.architecture, kept):
             logits = self._logits(batch, weights)
-        return Answers(logits=logits.float(), labels=batch.labels, rows=batch.rows, size=batch.size)
+        return Answers(logits=logits, labels=batch.labels, rows=batch.rows, size=batch.size)
 
     def keep(self, batch: Batch, depths: tuple[int, ...]) -> Kept:
         """Run the lowest blocks only, `depths` of each stack, and keep what they give for a batch.

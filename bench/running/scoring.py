@@ -13,10 +13,11 @@ from bench.editing.edit import Edit, WeightEdit
 from bench.editing.request import Text
 from bench.editing.rowwise import Rowwise
 from bench.editing.written import written
-from bench.models.answers import Answers, divergence
+from bench.models.answers import Answers
 from bench.models.encoding import Batch
 from bench.models.generation import MAX_NEW_TOKENS
 from bench.models.language_model import LanguageModel
+from bench.models.measures import divergence
 from bench.models.replay import Kept, untouched_blocks
 from bench.running.questions import MOST_ROWS, Question, plan_batches
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from bench.editing.edit import LowRank, WeightEdit
-from bench.editing.objective import EditLosses, FitBatch, edit_losses, labelled, locality_answers, locality_batch
+from bench.editing.objective import EditLosses, FitBatch, Positions, edit_losses, labelled, locality_parts, unedited
 from bench.editing.request import EditRequest, Probe, ProbeKind
 from bench.editing.written import written
-from bench.models.answers import divergence
-from bench.models.language_model import LanguageModel
+from bench.models.language_model import _OVERHEAD, LanguageModel
+from bench.models.measures import divergence
 from bench.testing import tiny_model
 
 # Answers of different lengths, so that it matters what is averaged first.
@@ -146,13 +147,13 @@ def test_other_models_have_no_positions_but_the_answers(kind: str) -> None:
 
 
 @pytest.mark.parametrize("positions", ["answer", "all"])
-def test_unedited_answers_that_are_known_are_not_asked_for_again(positions: str) -> None:
+def test_unedited_answers_that_are_known_are_not_asked_for_again(positions: Positions) -> None:
     lm = tiny_model("causal")
-    known = locality_answers(lm, batch(lm), positions=positions)  # type: ignore[arg-type]
+    known = unedited(lm, batch(lm), positions=positions)
 
-    found = edit_losses(lm, edits(lm), batch(lm), before=known, positions=positions)  # type: ignore[arg-type]
+    found = edit_losses(lm, edits(lm), batch(lm), before=known, positions=positions)
 
-    expected = edit_losses(lm, edits(lm), batch(lm), positions=positions)  # type: ignore[arg-type]
+    expected = edit_losses(lm, edits(lm), batch(lm), positions=positions)
     assert torch.equal(found.locality, expected.locality)
     assert torch.equal(found.drawdown, expected.drawdown)
 
@@ -160,14 +161,35 @@ def test_unedited_answers_that_are_known_are_not_asked_for_again(positions: str)
 def test_positions_without_a_label_are_all_others_that_hold_a_token() -> None:
     lm = tiny_model("causal")
 
-    asked = locality_batch(lm, batch(lm), "all")
-    answers = lm.answers(asked)
+    parts = locality_parts(lm, batch(lm), "all")
 
-    plain = locality_batch(lm, batch(lm))
-    places = sorted(zip(asked.rows.tolist(), asked.positions.tolist(), strict=True))
-    assert places == [(row, at) for row, at in plain.attention_mask.nonzero().tolist()]
-    assert torch.equal(asked.labels[asked.labels >= 0], plain.labels)
-    assert torch.equal(labelled(answers).logits, lm.answers(plain).logits)
+    plain = locality_parts(lm, batch(lm))
+    for (_, asked), (_, bare) in zip(parts, plain, strict=True):
+        places = sorted(zip(asked.rows.tolist(), asked.positions.tolist(), strict=True))
+        assert places == [(row, at) for row, at in bare.attention_mask.nonzero().tolist()]
+        assert torch.equal(asked.labels[asked.labels >= 0], bare.labels)
+        assert torch.equal(labelled(lm.answers(asked)).logits, lm.answers(bare).logits)
+
+
+@pytest.mark.parametrize("positions", ["answer", "all"])
+def test_probes_of_like_length_are_computed_together_and_nothing_else_changes(
+    positions: Positions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = tiny_model("causal")
+    given = batch(lm)
+    long = Probe(id="long", kind=ProbeKind.LOCALITY, prompt="so far as I know " * 3, answer="cold")
+    given = replace(given, locality=(*given.locality, (0, long)))
+
+    found = []
+    for overhead in (0, 10_000):
+        monkeypatch.setitem(_OVERHEAD, "cpu", overhead)
+        found.append((len(locality_parts(lm, given)), edit_losses(lm, edits(lm), given, positions=positions)))
+
+    (many, by_parts), (one, at_once) = found
+    assert many > one == 1
+    torch.testing.assert_close(by_parts.edit, at_once.edit)
+    torch.testing.assert_close(by_parts.locality, at_once.locality)
+    assert (by_parts.success, by_parts.drawdown) == (at_once.success, at_once.drawdown)
 
 
 def test_smoothed_labels_are_cross_entropy_with_a_spread_target() -> None:

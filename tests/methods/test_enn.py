@@ -14,8 +14,8 @@ from bench.editing.objective import FitBatch, edit_losses
 from bench.editing.request import EditRequest, ProbeKind
 from bench.editing.written import changed_parameter
 from bench.errors import ConfigError
-from bench.models.answers import divergence
 from bench.models.language_model import LanguageModel
+from bench.models.measures import divergence
 from bench.testing import tiny_cases, tiny_model
 
 enn: Any = importlib.import_module("bench.methods.enn")

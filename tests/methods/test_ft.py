@@ -13,8 +13,8 @@ from torch import Tensor
 from bench.editing.edit import Dense, State
 from bench.editing.editor import PreparationData
 from bench.editing.request import EditRequest
-from bench.models.answers import divergence
 from bench.models.language_model import LanguageModel
+from bench.models.measures import divergence
 from bench.testing import tiny_cases, tiny_model
 
 ft: Any = importlib.import_module("bench.methods.ft")

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.models.answers import Answers, divergence
+from bench.models.answers import Answers
 from bench.models.encoding import Text
+from bench.models.measures import divergence
 from bench.testing import FAMILIES, tiny_cases, tiny_model
 
 
