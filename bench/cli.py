@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models_app = typer.Typer(help="Build the embedded models.", no_args_is_help=True)
+models_app = typer.Typer(help="Import models, and build the embedded ones.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 editors_app = typer.Typer(
     help="Hand fitted editors on, so that nobody fits twice: export one here, import it there; "
@@ -87,7 +87,11 @@ def run(
         ),
     ],
     models: Annotated[
-        str, typer.Option(help="Models, separated by commas: embedded names, folders, hub ids.")
+        str,
+        typer.Option(
+            help="Models, separated by commas: names of `bench list models`, folders, hub ids (ID@REVISION pins one), "
+            "random:SHAPE for costs only."
+        ),
     ] = "facts-gpt2-3m",
     datasets: Annotated[str, typer.Option(help="Datasets, separated by commas.")] = "facts",
     modes: Annotated[
@@ -107,8 +111,26 @@ def run(
             help="NAME.FIELD=VALUE, or NAME.preset=VALUE, wherever brackets do not say otherwise; may be repeated.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU if there is one.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="Of the weights: fp32, bf16 or fp16.")] = "fp32",
+    known_only: Annotated[
+        bool, typer.Option("--known-only", help="Edit only cases that the unedited model gets right.")
+    ] = False,
+    chat: Annotated[bool, typer.Option("--chat", help="Put prompts into the model's chat template.")] = False,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, or mps (unproven); auto takes a CUDA GPU if there is one.")
+    ] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="Of the weights: fp32, bf16, fp16, or auto, as each model's are stored.")
+    ] = "fp32",
+    gpus_per_cell: Annotated[
+        int, typer.Option(help="GPUs that hold one model together (unproven, needs accelerate).")
+    ] = 1,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that a model brings with it.")
+    ] = False,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option("--allow-pickle", help="Read a pickle where a model has no safetensors: it could run anything."),
+    ] = False,
     application: Annotated[
         str, typer.Option(help="factored: edits are applied beside the weights; written: into them.")
     ] = "factored",
@@ -148,6 +170,11 @@ def run(
         workers=workers,
         threads=threads,
         checkpoint_minutes=checkpoint_minutes,
+        known_only=known_only,
+        chat=chat,
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+        gpus_per_cell=gpus_per_cell,
         is_in_process=in_process,
         retries_failed=retry_failed,
         is_dry=dry_run,
@@ -218,6 +245,31 @@ def build_models(
     from bench.commands.build import build
 
     build(tuple(names or ()), out, dataset, seed=seed, threads=threads, console=_console(is_stderr=True))
+
+
+@models_app.command("import", epilog="Example:  bench models import smollm2-135m")
+def import_models(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|FOLDER|NAME",
+            help="A GGUF file, a folder with a transformers model or one GGUF file, or a packaged model by its name: "
+            "smollm2-135m, all-minilm-l6-v2.",
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="What to ask for it by; by default as the file or folder is called.")] = "",
+    allow_pickle: Annotated[
+        bool,
+        typer.Option("--allow-pickle", help="Read a pickle where there are no safetensors: it could run anything."),
+    ] = False,
+) -> None:
+    """Store a model as a plain safetensors folder, once, where `--models NAME` finds it.
+
+    It goes into the folder that BENCH_MODELS names, or into the user's data folder.
+    """
+    from bench.commands.models import import_
+
+    print(import_(source, name, reads_pickle=allow_pickle), end="")
 
 
 @editors_app.command("list", epilog="Example:  bench editors list --json")

@@ -25,6 +25,7 @@ _VERBS = [
     ["table"],
     ["plot"],
     ["models", "build"],
+    ["models", "import"],
     ["editors", "list"],
     ["editors", "export"],
     ["editors", "import"],

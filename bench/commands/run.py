@@ -18,6 +18,7 @@ from rich.text import Text
 from bench.commands.results import draw
 from bench.display import shown_run
 from bench.errors import ConfigError, nearest
+from bench.models.options import LoadOptions
 from bench.records.card import Card
 from bench.records.status import Status
 from bench.records.store import Store
@@ -31,6 +32,7 @@ __all__ = ["RunOptions", "execute"]
 
 _FINE = (Status.DONE, Status.SKIPPED)
 _SEEDS_FOR_ERROR_BARS = 3
+_DEVICES = ("auto", "cpu", "cuda", "mps")
 INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
 
 
@@ -54,6 +56,11 @@ class RunOptions:
     workers: int = 1
     threads: int = 0
     checkpoint_minutes: float = 5.0
+    known_only: bool = False
+    chat: bool = False
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    gpus_per_cell: int = 1
     is_in_process: bool = False
     retries_failed: bool = False
     is_dry: bool = False
@@ -76,6 +83,8 @@ def execute(options: RunOptions) -> int:
         raise ConfigError(f"--workers is {options.workers}; it must be at least 1.")
     if not options.checkpoint_minutes >= 0:  # NaN is not
         raise ConfigError(f"--checkpoint-minutes is {options.checkpoint_minutes:g}; it must be at least 0.")
+    if options.gpus_per_cell > 1:
+        _check_gpus(options)
     sweep = _sweep(options)
     planned = plan(sweep)
     name = options.name or f"{date.today().isoformat()}-{'-'.join(sweep.datasets)}"
@@ -112,18 +121,40 @@ def _sweep(options: RunOptions) -> Sweep:
         threads=options.threads or len(os.sched_getaffinity(0)),
         plugins=options.plugins,
         checkpoint_minutes=options.checkpoint_minutes,
+        known_only=options.known_only,
+        loading=LoadOptions(
+            is_chat=options.chat,
+            gpus=options.gpus_per_cell,
+            runs_remote_code=options.trust_remote_code,
+            reads_pickle=options.allow_pickle,
+        ),
     )
 
 
 def _device(name: str) -> str:
     import torch
 
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"--device is {name!r}; it can be auto, cpu or cuda.{nearest(name, ('auto', 'cpu', 'cuda'))}")
+    if name not in _DEVICES:
+        raise ConfigError(f"--device is {name!r}; it can be {', '.join(_DEVICES)}.{nearest(name, _DEVICES)}")
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
         raise ConfigError("--device is 'cuda' and torch finds no GPU here. Use --device cpu, or auto.")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("--device is 'mps' and torch finds no Apple GPU here. Use --device cpu, or auto.")
     return ("cuda" if has_gpu else "cpu") if name == "auto" else name
+
+
+def _check_gpus(options: RunOptions) -> None:
+    import torch
+
+    found = torch.cuda.device_count()
+    if options.device not in ("auto", "cuda") or found < options.gpus_per_cell:
+        raise ConfigError(
+            f"--gpus-per-cell is {options.gpus_per_cell}; torch finds {found} GPUs here and --device is "
+            f"{options.device!r}. Ask for fewer, or leave both out."
+        )
+    if options.workers > 1:
+        raise ConfigError("--gpus-per-cell wants all its GPUs for one cell at a time. Leave --workers out.")
 
 
 def _announce(todo: Todo, name: str, sweep: Sweep, console: Console) -> None:
@@ -213,11 +244,14 @@ def _given(options: RunOptions) -> list[str]:
         "name",
         "workers",
         "threads",
+        "gpus_per_cell",
     ):
         value = getattr(options, field)
         if value != getattr(usual, field):
-            option = {"name": "--run", "modes": "--mode"}.get(field, f"--{field}")
+            option = {"name": "--run", "modes": "--mode"}.get(field, f"--{field.replace('_', '-')}")
             words += [option, ",".join(value) if isinstance(value, tuple) else str(value)]
+    for field in ("known_only", "chat", "trust_remote_code", "allow_pickle"):
+        words += [f"--{field.replace('_', '-')}"] if getattr(options, field) else []
     for option, values in (("--set", options.sets), ("--plugin", options.plugins)):
         words += [word for value in values for word in (option, str(value))]
     return words

@@ -114,6 +114,21 @@ class Architecture:
         found = [m for m in (*self.matrices, *self.others) if m.name in chosen]
         return tuple(sorted(found, key=lambda m: (m.stack, m.block, m.place)))
 
+    def outline(self) -> tuple[str, ...]:
+        """Give the matrices of the MLPs in one line a stack, as `transformer.h.0-11.mlp.{c_fc,c_proj}`."""
+        lines = []
+        for index, stack in enumerate(self.stacks):
+            mine = [m for m in self.matrices if m.stack == index]
+            ends = dict.fromkeys(m.module.removeprefix(f"{stack.blocks[m.block]}.") for m in mine)
+            blocks = f"{mine[0].block}-{mine[-1].block}"
+            parts = [end.split(".") for end in ends]
+            shared = 0
+            while len({tuple(part[: shared + 1]) for part in parts}) == 1 and shared + 1 < len(parts[0]):
+                shared += 1
+            head = ".".join([stack.path, blocks, *parts[0][:shared]])
+            lines.append(f"{head}.{{{','.join('.'.join(part[shared:]) for part in parts)}}}")
+        return tuple(lines)
+
     def _last(self, count: int) -> tuple[Matrix, ...]:
         first = [len(stack.blocks) - count for stack in self.stacks]
         return tuple(m for m in self.matrices if m.block >= first[m.stack])

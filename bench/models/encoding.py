@@ -7,14 +7,15 @@ tokenised alone loses its leading space, and with it the score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from bench.errors import DataError
+from bench.errors import DataError, ModelError
+from bench.models.chat import conversation, opening
 from bench.models.kind import ModelKind
 
 __all__ = ["Batch", "Encoded", "Encoder", "HasAnswer", "Text"]
@@ -122,6 +123,7 @@ class Encoder:
         max_length: the most tokens that the model reads; None if it has no limit.
         label_ids: a classifier's labels by name.
         decoder_start: the id that a decoder reads first.
+        is_chat: prompts are put into the tokenizer's chat template; running text, whose prompt is empty, is not.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -129,6 +131,19 @@ class Encoder:
     max_length: int | None
     label_ids: dict[str, int]
     decoder_start: int | None
+    is_chat: bool = False
+
+    def for_chat(self) -> Encoder:
+        """Give an encoder that puts prompts into the chat template.
+
+        Raises:
+            ModelError: the model is not causal, or its tokenizer has no such template.
+        """
+        if self.kind is not ModelKind.CAUSAL:
+            raise ModelError(f"--chat is for causal models; this one is a {self.kind} model.")
+        if not self.tokenizer.chat_template:
+            raise ModelError("--chat: the model's tokenizer has no chat template. Leave the option out.")
+        return replace(self, is_chat=True)
 
     def encode(self, prompt: Text, answer: Text) -> Encoded:
         """Encode one prompt with its answer.
@@ -176,9 +191,13 @@ class Encoder:
 
     def prompt_ids(self, prompt: Text) -> tuple[int, ...]:
         """Give the token ids of a prompt alone, with the tokenizer's own special tokens."""
+        if isinstance(prompt, str) and prompt and self.is_chat:
+            return tuple(self.tokenizer(opening(self.tokenizer, prompt), add_special_tokens=False)["input_ids"])
         return prompt if isinstance(prompt, tuple) else tuple(self.tokenizer(prompt)["input_ids"])
 
     def _causal(self, prompt: Text, answer: Text) -> Encoded:
+        if self.is_chat and prompt and not (isinstance(prompt, str) and isinstance(answer, str)):
+            raise DataError("--chat: a prompt or answer of token ids can not be put into a chat template.")
         if isinstance(prompt, str) and isinstance(answer, str):
             ids, first = self._joined(prompt, answer)
         else:
@@ -198,10 +217,13 @@ class Encoder:
 
     def _joined(self, prompt: str, answer: str) -> tuple[tuple[int, ...], int]:
         """Give the ids of prompt and answer, and the index of the answer's first token."""
-        needs_space = prompt and answer and not prompt[-1].isspace() and not answer[0].isspace()
-        start = len(prompt)
-        text = f"{prompt} {answer}" if needs_space else prompt + answer
-        coded = self.tokenizer(text, return_offsets_mapping=True)
+        if prompt and self.is_chat:
+            text, start = conversation(self.tokenizer, prompt, answer)
+        else:
+            needs_space = prompt and answer and not prompt[-1].isspace() and not answer[0].isspace()
+            text, start = f"{prompt} {answer}" if needs_space else prompt + answer, len(prompt)
+        # a chat template writes the special tokens itself
+        coded = self.tokenizer(text, return_offsets_mapping=True, add_special_tokens=not (prompt and self.is_chat))
         ids, offsets = tuple(coded["input_ids"]), coded["offset_mapping"]
         # Special tokens have the empty span (0, 0); a token that straddles the border belongs to the answer.
         first = next((i for i, (_, end) in enumerate(offsets) if end > start), len(ids))
@@ -214,7 +236,10 @@ class Encoder:
 
     def _seq2seq(self, prompt: Text, answer: Text) -> Encoded:
         ids = self.prompt_ids(prompt)
-        labels = answer if isinstance(answer, tuple) else tuple(self.tokenizer(text_target=answer)["input_ids"])
+        # the answer is a text of its own: a leading space would make another first token of it
+        labels = (
+            answer if isinstance(answer, tuple) else tuple(self.tokenizer(text_target=answer.lstrip())["input_ids"])
+        )
         if not labels or not ids:
             raise DataError(f"the answer to {_shown(prompt)} holds no token to score.")
         if self.decoder_start is None:

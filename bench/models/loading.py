@@ -1,87 +1,141 @@
-"""Finds and loads a model: an embedded one, a local folder, or a name on the Hugging Face hub."""
+"""Finds and loads a model: an embedded or imported one, random weights, a local folder, or a name on the hub."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
 from bench.errors import ModelError, nearest
 from bench.models.architecture import find_architecture
-from bench.models.catalogue import ModelEntry, embedded_models, find_model
+from bench.models.catalogue import ModelEntry, embedded_models, find_model, imported_models
 from bench.models.encoding import Encoder
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
+from bench.models.options import PLAIN, LoadOptions
+from bench.models.placement import check_placement, placement
+from bench.models.random_weights import MODEL_CLASSES, random_model
 
 # Its notes on missing image processors and its bars would bury what a run says; errors still come as exceptions.
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
-__all__ = ["DTYPES", "identify_model", "load_model", "wrap_model"]
+__all__ = ["DTYPES", "identify_model", "load_model", "loaded_kind", "wrap_model"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_LOAD_ERRORS = (OSError, ValueError, HFValidationError, SafetensorError, KeyError, RuntimeError)
-_CLASSES = {
-    ModelKind.CAUSAL: AutoModelForCausalLM,
-    ModelKind.SEQ2SEQ: AutoModelForSeq2SeqLM,
-    ModelKind.CLASSIFIER: AutoModelForSequenceClassification,
-}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_LOAD_ERRORS = (OSError, ValueError, HFValidationError, SafetensorError, KeyError, RuntimeError, ImportError)
+# what transformers says where the hub was not reached and its cache holds nothing
+_OFFLINE = ("couldn't connect", "offline mode", "cached files", "cannot find the requested files", "local cache")
 
 
-def load_model(name: str, *, device: str = "cpu", dtype: str = "fp32") -> LanguageModel:
-    """Load a model by embedded name, folder or hub id.
+def load_model(name: str, *, device: str = "cpu", dtype: str = "fp32", options: LoadOptions = PLAIN) -> LanguageModel:
+    """Load a model by embedded or imported name, `random:SHAPE`, folder or hub id.
 
     Args:
-        name: as in `bench list models`, a folder with a plain transformers model, or a hub id.
-        device: `cpu`, `cuda` or `cuda:1`.
+        name: as in `bench list models`, a folder with a plain transformers model, or a hub id, perhaps `ID@REVISION`.
+        device: `cpu`, `cuda`, `cuda:1` or `mps`.
         dtype: `fp32`, `bf16` or `fp16`; the weights are converted to it.
+        options: what was asked for by flag.
 
     Raises:
-        ModelError: it can not be found, read, or edited.
+        ModelError: it can not be found, read, trusted, placed or edited.
     """
-    entry = identify_model(name)
-    source, kind = str(entry.folder or name), _known_kind(entry)
+    entry = identify_model(name, options=options)
+    kind = _known_kind(entry)
+    if entry.shape is not None:
+        model, tokenizer = random_model(entry.shape, device=device, dtype=DTYPES[dtype])
+    else:
+        model, tokenizer = _read(entry, kind, device=device, dtype=DTYPES[dtype], options=options)
+    lm = wrap_model(model, tokenizer, kind, name=name, identity=entry.identity)
+    return replace(lm, encoder=lm.encoder.for_chat()) if options.is_chat else lm
+
+
+def identify_model(name: str, *, options: LoadOptions = PLAIN) -> ModelEntry:
+    """Find a model and say what kind it is, which version, and how its weights are stored, without reading them.
+
+    Raises:
+        ModelError: there is no such model, or its configuration can not be read.
+    """
+    entry = find_model(name, reads_pickle=options.reads_pickle)
+    if entry.shape is not None:
+        return entry
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model, report = _CLASSES[kind].from_pretrained(
-            source, dtype=DTYPES[dtype], use_safetensors=True, output_loading_info=True
+        config = AutoConfig.from_pretrained(
+            entry.source,
+            revision=options.revision or entry.revision or None,
+            trust_remote_code=options.runs_remote_code,
+        )
+    except _LOAD_ERRORS as error:
+        raise ModelError(_reason(entry, error)) from error
+    commit = getattr(config, "_commit_hash", None) or options.revision or entry.revision
+    return replace(
+        entry,
+        kind=entry.kind or loaded_kind(name, config),
+        identity=entry.identity or hashlib.sha256(f"{entry.hub_id}@{commit}".encode()).hexdigest(),
+        revision=str(commit or "") if entry.hub_id else "",
+        has_code=options.runs_remote_code and bool(getattr(config, "auto_map", None)),
+        dtype=_NAMES.get(getattr(config, "dtype", None), "fp32"),
+    )
+
+
+def loaded_kind(name: str, config: Any) -> ModelKind:
+    """Tell the kind of a model from its configuration.
+
+    Raises:
+        ModelError: it has no head that answers.
+    """
+    names = " ".join(config.architectures or ())
+    if "SequenceClassification" in names:
+        return ModelKind.CLASSIFIER
+    if config.is_encoder_decoder:
+        return ModelKind.SEQ2SEQ
+    family = config.model_type
+    # Where no head is named, a family that fills gaps is taken for an encoder: it may have a causal class, too.
+    has_head = "CausalLM" in names or "LMHead" in names or family not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if has_head and (family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "auto_map", None)):
+        return ModelKind.CAUSAL
+    raise ModelError(
+        f"model {name!r} is {names or f'of the family {family!r}'}, which has no head to answer with: neither a "
+        "language model's nor that of a classifier of texts. It can be the base of one, and is not edited itself."
+    )
+
+
+def _read(
+    entry: ModelEntry, kind: ModelKind, *, device: str, dtype: torch.dtype, options: LoadOptions
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Read the weights and the tokenizer of an entry that has files, here or on the hub."""
+    where: dict[str, Any] = {"trust_remote_code": options.runs_remote_code, "revision": entry.revision or None}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(entry.source, **where)
+        model, report = MODEL_CLASSES[kind].from_pretrained(
+            entry.source,
+            dtype=dtype,
+            use_safetensors=None if options.reads_pickle else True,
+            output_loading_info=True,
+            **placement(options.gpus),
+            **where,
         )
     except _LOAD_ERRORS as error:
         raise ModelError(_reason(entry, error)) from error
     if missing := sorted(report["missing_keys"]):
         # transformers draws what is missing at random and goes on
-        raise ModelError(f"model {name!r}: its files lack {len(missing)} of its parameters, {missing[0]!r} for one.")
-    return wrap_model(model.to(device), tokenizer, kind, name=name, identity=entry.identity)
-
-
-def identify_model(name: str) -> ModelEntry:
-    """Find a model and say what kind it is and which version, without reading its weights.
-
-    Raises:
-        ModelError: there is no such model, or its configuration can not be read.
-    """
-    entry = find_model(name)
-    try:
-        config = AutoConfig.from_pretrained(str(entry.folder or name))
-    except _LOAD_ERRORS as error:
-        raise ModelError(_reason(entry, error)) from error
-    identity = entry.identity or hashlib.sha256(f"{name}@{config._commit_hash}".encode()).hexdigest()
-    return replace(entry, kind=entry.kind or _kind(config), identity=identity)
+        raise ModelError(
+            f"model {entry.name!r}: its files lack {len(missing)} of its parameters, {missing[0]!r} for one."
+        )
+    check_placement(entry.name, model, options.gpus)
+    return model if options.gpus > 1 else model.to(device), tokenizer
 
 
 def _known_kind(entry: ModelEntry) -> ModelKind:
@@ -92,7 +146,16 @@ def _known_kind(entry: ModelEntry) -> ModelKind:
 def wrap_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, kind: ModelKind, *, name: str, identity: str
 ) -> LanguageModel:
-    """Freeze a transformers model and make a `LanguageModel` of it."""
+    """Freeze a transformers model and make a `LanguageModel` of it.
+
+    Raises:
+        ModelError: no editable matrices were found, or the tokenizer gives no offsets.
+    """
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"model {name!r}: its tokenizer, a {type(tokenizer).__name__}, does not say where in the text a token "
+            "stands, so that answers could not be found. Save one with a tokenizer.json beside the model."
+        )
     model.eval().requires_grad_(False)
     config = model.config
     start = getattr(config, "decoder_start_token_id", None)
@@ -128,18 +191,30 @@ def _max_length(model: PreTrainedModel, kind: ModelKind) -> int | None:
     return int(limit) - max((index + 1 for index in padding if index is not None), default=0)
 
 
-def _kind(config: Any) -> ModelKind:
-    names = " ".join(config.architectures or ())
-    if "SequenceClassification" in names:
-        return ModelKind.CLASSIFIER
-    return ModelKind.SEQ2SEQ if config.is_encoder_decoder else ModelKind.CAUSAL
-
-
 def _reason(entry: ModelEntry, error: Exception) -> str:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else type(error).__name__
+    if "trust_remote_code" in text:
+        return (
+            f"model {entry.name!r} brings code of its own, which transformers would have to run. "
+            "Read that code, then trust it with --trust-remote-code."
+        )
     if entry.folder is not None:
-        return f"model {entry.name!r} can not be read from {Path(entry.folder)}: {first}"
+        return f"model {entry.name!r} can not be read from {entry.folder}: {first}"
+    if "safetensors" in text:
+        return (
+            f"model {entry.name!r} has no safetensors on the hub; what else it has may be a pickle, which could run "
+            "anything when it is read. Trust it with --allow-pickle, or ask for another revision with ID@REVISION."
+        )
+    known: Mapping[str, ModelEntry] = {**embedded_models(), **imported_models()}
+    beginning = f"model {entry.name!r} is neither embedded nor a folder, "
+    if any(sign in text.lower() for sign in _OFFLINE):
+        return (
+            f"{beginning}and without a network the hub's cache here does not hold it.{nearest(entry.name, known)} "
+            f"Fetch it where there is a network with `hf download {entry.hub_id}`, or name a folder; "
+            "`bench list models` shows what needs neither."
+        )
     return (
-        f"model {entry.name!r} is neither embedded nor a folder, and the hub gave nothing ({first[:150]})."
-        f"{nearest(entry.name, embedded_models())} `bench list models` shows what needs no network."
+        f"{beginning}and the hub gave nothing ({first[:150]}).{nearest(entry.name, known)} "
+        "`bench list models` shows what needs no network."
     )

@@ -15,6 +15,8 @@ __all__ = ["PROTOCOL_VERSION", "Cell"]
 # cell would give other answers than before; cells of different versions never share a key.
 PROTOCOL_VERSION = 2
 
+# Fields that came later: they are in the key only where they are not at their default, so that old keys stay.
+_LATER = ("model_revision", "weights", "chat", "known_only", "gpus", "remote_code", "pickle")
 _LONGEST_FOLDER = 120  # characters; leaves room for a prefix below the 255 of common file systems
 
 
@@ -22,7 +24,8 @@ _LONGEST_FOLDER = 120  # characters; leaves room for a prefix below the 255 of c
 class Cell:
     """One method on one model, dataset and seed, in one mode.
 
-    All fields but `overrides` and `preset` make the key. Versions of torch and transformers do not: they are
+    All fields but `overrides` and `preset` make the key; those behind these two only where they differ from their
+    default. Versions of torch and transformers do not: they are
     in the card's environment.
 
     Args:
@@ -39,14 +42,21 @@ class Cell:
         split: `test` or `tune`.
         edits: how many edits are asked for.
         mode: `single` or `batch:n`; see `bench.records.mode`.
-        dtype: of the weights: `float32`, `bfloat16`, `float16`.
+        dtype: of the weights: `fp32`, `bf16` or `fp16`.
         application: `factored` or `written`.
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda` or `mps`.
         threads: CPU threads of the worker.
         seed: seed of the fit and of every edit.
         protocol_version: see PROTOCOL_VERSION.
         overrides: names of the config fields that differ from the defaults, or from the preset; display only.
         preset: name of the preset that the configuration starts from, if one was asked for; display only.
+        model_revision: commit of a model from the hub; empty for others.
+        weights: `trained`, or `random`: only costs are measured then.
+        chat: prompts were put into the model's chat template.
+        known_only: only cases that the unedited model gets right.
+        gpus: how many held the model together.
+        remote_code: code that came with the model could be run.
+        pickle: weights could be read from a pickle.
     """
 
     method: str
@@ -70,6 +80,13 @@ class Cell:
     protocol_version: int = PROTOCOL_VERSION
     overrides: tuple[str, ...] = ()
     preset: str | None = None
+    model_revision: str = ""
+    weights: str = "trained"
+    chat: bool = False
+    known_only: bool = False
+    gpus: int = 1
+    remote_code: bool = False
+    pickle: bool = False
 
     def __post_init__(self) -> None:
         """Check that overrides name fields of the configuration."""
@@ -110,8 +127,18 @@ class Cell:
         label = self.config_label
         return self.method if label == "default" else f"{self.method}[{label}]"
 
+    @property
+    def later(self) -> dict[str, str | int | bool]:
+        """The fields that came later, at their default or not."""
+        return {name: getattr(self, name) for name in _LATER}
+
+    @property
+    def has_quality(self) -> bool:
+        """Say whether its answers mean anything: those of random weights do not."""
+        return self.weights == "trained"
+
     def to_json(self) -> dict[str, object]:
-        """Give all fields as JSON values."""
+        """Give all fields as JSON values; those that came later only where they are not at their default."""
         values = self._identity()
         return values | {"overrides": list(self.overrides), "preset": self.preset}
 
@@ -123,6 +150,9 @@ class Cell:
     def _identity(self) -> dict[str, object]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         del values["overrides"], values["preset"]
+        for field in fields(self):
+            if field.name in _LATER and values[field.name] == field.default:
+                del values[field.name]
         values["config"] = dict(self.config)
         values["dataset_config"] = dict(self.dataset_config)
         return values

@@ -58,10 +58,14 @@ def completed(
 ) -> CellResult:
     """Score a finished cell and summarise it; call it where there is time: in the worker.
 
+    Where the weights are random, the answers are dropped, and only costs are left.
+
     Raises:
         NotFinite: an answer's log-probability is NaN.
         StoreError: the answers break the table's rules.
     """
+    if not cell.has_quality:  # what random weights say is no observation of anything
+        answers, notes = empty("answers"), (*notes, "the weights are random: costs only, no quality")
     check_answers(answers)
     scores = score(cell.key, answers)
     summary = summarise_cell(cell, parameters, scores, costs)

@@ -92,6 +92,7 @@ def _cell_row(cell: Cell) -> dict[str, object]:
     values = cell.to_json()
     dataset_config = cell.dataset_config
     return values | {
+        **cell.later,
         "config": cell.config_label,
         "dataset_config": ",".join(f"{name}={value}" for name, value in dataset_config.items()),
         "overrides": ",".join(cell.overrides),
@@ -137,7 +138,10 @@ def _told_apart(rows: list[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def _differences(groups: Mapping[object, Mapping[str, object]]) -> dict[object, str]:
-    names = ("method_version", "edits", "threads", "protocol_version", "dataset_config")
+    names = (
+        *("method_version", "edits", "threads", "protocol_version", "dataset_config"),
+        *("known_only", "chat", "gpus", "model_revision", "remote_code", "pickle"),
+    )
     digests = ("plugin_digest", "model_digest", "dataset_digest", "model_kind")
     examples = list(groups.values())
     differing = [name for name in (*names, *digests) if len({str(row[name]) for row in examples}) > 1]

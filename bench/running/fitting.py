@@ -16,6 +16,7 @@ from bench.editing.learner import Diverged
 from bench.errors import DataError
 from bench.models.language_model import LanguageModel
 from bench.records.canonical import key_of
+from bench.running.choice import fitting
 from bench.running.clock import Cost, measured
 from bench.running.task import Checkpoint, Fitted, Message, Progress, Task, diverged_identity
 
@@ -45,6 +46,7 @@ class Fitting:
         self._progress: FitProgress | None = None
         self._cost = Cost()
         self._last = time.monotonic()
+        self.notes: list[str] = []
 
     def run(self, cls: type[Editor[Any]], config: object, scored: Collection[str]) -> tuple[State, Fitted]:
         """Prepare an editor; one that diverged comes with its last good state and the problem.
@@ -83,9 +85,14 @@ class Fitting:
                 f"all cases of the tune split are scored, so that {cls.name!r} would choose its state on the very "
                 "cases that it is scored on. Ask for fewer edits."
             )
+        cases, too_long = fitting(self._lm, self._dataset.cases(Split.FIT))
+        tune, too_long_to_tune = fitting(self._lm, tune)
+        if too_long + too_long_to_tune:
+            left_out = f"{too_long} of the fit split, {too_long_to_tune} of the tune split"
+            self.notes.append(f"cases kept from the fit because they do not fit into the model: {left_out}")
         checkpoint = self._task.checkpoint
         return PreparationData(
-            cases=tuple(self._dataset.cases(Split.FIT)),
+            cases=tuple(cases),
             tune=tuple(tune),
             texts=tuple(self._dataset.texts(Split.FIT)),
             seed=self._task.cell.seed,

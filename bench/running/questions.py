@@ -13,7 +13,7 @@ from bench.models.encoding import Encoded
 from bench.models.language_model import LanguageModel
 from bench.models.vocabulary import vocabulary_digest
 
-__all__ = ["Question", "ask", "check_vocabulary", "encodable", "plan_batches"]
+__all__ = ["Question", "ask", "check_vocabulary", "plan_batches"]
 
 MOST_ROWS = 128  # of a batch
 MOST_TOKENS = 6144  # of a batch, with padding; more gains nothing on 2 cores and little on a GPU at these lengths
@@ -70,32 +70,6 @@ def check_vocabulary(lm: LanguageModel, dataset: Dataset[Any]) -> None:
             "which they would be other words; choose a model that shares it (`bench list models` shows the embedded "
             "ones)."
         )
-
-
-def encodable(lm: LanguageModel, cases: Iterable[EditCase], count: int) -> tuple[list[EditCase], list[str]]:
-    """Give the first `count` cases that fit into the model, and a sentence for each that does not.
-
-    Raises:
-        DataError: there are fewer than `count`.
-    """
-    kept: list[EditCase] = []
-    problems: list[str] = []
-    for case in cases:
-        try:
-            lm.encoder.encode(case.request.prompt, case.request.target)
-            for question in ask([case]):
-                lm.encoder.encode(question.probe.prompt, question.answer)
-        except DataError as error:
-            problems.append(f"case {case.request.id!r} was left out: {error}")
-            continue
-        kept.append(case)
-        if len(kept) == count:
-            return kept, problems
-    raise DataError(
-        f"{count} edits were asked for and the split has {len(kept)} that fit into {lm.name!r}"
-        + (f" ({len(problems)} do not fit)" if problems else "")
-        + f". Ask for at most {len(kept)} with --edits."
-    )
 
 
 def plan_batches(encoded: Sequence[Encoded], chosen: Iterable[int]) -> list[list[int]]:

@@ -19,15 +19,17 @@ from bench.editing.written import written
 from bench.errors import EditError, NotFinite
 from bench.models.language_model import LanguageModel
 from bench.records.card import timestamp
+from bench.records.cell import Cell
 from bench.records.mode import parse_mode
 from bench.records.result import completed, uncompleted
 from bench.records.schema import AnswerRow, CostRow, Phase, answers_frame, costs_frame
 from bench.records.status import Status
+from bench.running.choice import choose
 from bench.running.clock import Cost, measured
 from bench.running.environment import environment
 from bench.running.fitting import Fitting, restored
 from bench.running.grouping import Group, group_cases, void_probes
-from bench.running.questions import Question, ask, check_vocabulary, encodable
+from bench.running.questions import Question, ask, check_vocabulary
 from bench.running.rows import answer_rows
 from bench.running.scoring import Measure, measure_edited, measure_unedited, speak
 from bench.running.task import Fitted, Message, Outcome, Progress, Task
@@ -89,7 +91,9 @@ class CellRun:
         digest = lm.digest()
         self._enter("base", cell.edits)
         check_vocabulary(lm, self._dataset)
-        cases, problems = encodable(lm, self._dataset.cases(Split(cell.split)), cell.edits)
+        asking = self._original if cell.known_only else None
+        choice = choose(lm, self._dataset.cases(Split(cell.split)), cell.edits, asking=asking)
+        cases = choice.cases
         questions = ask(cases)
         groups = group_cases(cases, mode, cell.seed)
         group_of = {place: group.name for group in groups for place in group.places}
@@ -119,7 +123,7 @@ class CellRun:
             ended=timestamp(),
             environment=environment(lm.device),
             parameters=lm.architecture.parameters,
-            notes=(*problems, *self._notes, *_left_out(void)),
+            notes=(*choice.notes, *_unusual(cell), *self._notes, *_left_out(void)),
         )
         return Outcome(result=result, fitted=self.fitted)
 
@@ -160,13 +164,15 @@ class CellRun:
                 self._note("fit", measure, value, is_cached=True)
             return restored(known)
         self._enter("fit")
-        state, fitted = Fitting(self._task, self.lm, self._dataset, self._on_message).run(cls, config, scored)
+        fitting = Fitting(self._task, self.lm, self._dataset, self._on_message)
+        state, fitted = fitting.run(cls, config, scored)
         for measure, value in fitted.costs.items():
             self._note("fit", measure, value)
         if state.tensors or state.values:
             self.fitted = fitted
         if fitted.problem:
             raise NotFinite(fitted.problem)
+        self._notes += fitting.notes
         self._notes += [f"the fit was interrupted and gone on with at step {step}" for step in fitted.resumed_at]
         return state
 
@@ -233,6 +239,16 @@ def edit_generator(seed: int, ids: Sequence[str]) -> torch.Generator:
     """Give the generator of one group: it depends on the cell's seed and the ids of the requests alone."""
     digest = hashlib.sha256("\n".join([str(seed), *ids]).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _unusual(cell: Cell) -> list[str]:
+    """Say what an option made of the prompts, or that a way of running is unproven."""
+    notes = ["prompts were put into the model's chat template"] if cell.chat else []
+    if cell.gpus > 1:
+        notes.append(f"the model was spread over {cell.gpus} GPUs, which is unproven")
+    if cell.device == "mps":
+        notes.append("the device mps is unproven")
+    return notes
 
 
 def _left_out(void: Collection[object]) -> list[str]:

@@ -13,13 +13,17 @@ from bench.editing.config import build_config, config_values
 from bench.editing.dataset import Dataset, check_splits
 from bench.errors import ConfigError, nearest
 from bench.models.catalogue import ModelEntry
+from bench.models.kind import ModelKind
 from bench.models.loading import DTYPES, identify_model
+from bench.models.options import PLAIN, LoadOptions
 from bench.records.cell import Cell
 from bench.records.mode import SINGLE, parse_mode
 from bench.running.scoring import APPLICATIONS
 from bench.running.specs import MethodSpec, parse_spec
 
-__all__ = ["PlannedCell", "Sweep", "plan"]
+__all__ = ["AUTO", "PlannedCell", "Sweep", "plan"]
+
+AUTO = "auto"  # --dtype: as the weights are stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +36,16 @@ class Sweep:
         edits: test edits a cell; a multiple of the size of a group in batch mode.
         seeds: how many fits of each method, with the seeds 0, 1, …
         sets: `NAME.FIELD=VALUE` for a dataset, or for a method wherever its brackets do not say otherwise.
-        device: `cpu` or `cuda`.
-        dtype: `fp32`, `bf16` or `fp16`.
+        device: `cpu`, `cuda` or `mps`.
+        dtype: `fp32`, `bf16`, `fp16`, or `auto`: as each model's weights are stored.
         application: `factored` or `written`.
         split: `test`, or `tune` while hyper-parameters are searched.
         threads: CPU threads of each worker.
         plugins: files with further methods or datasets.
         modes: `single`, `batch:n`.
         checkpoint_minutes: between two checkpoints of a fit, 0: after every step; changes no number.
+        known_only: only cases that the unedited model gets right are edited; the fit takes all of its own.
+        loading: how models are loaded, beyond their names.
     """
 
     methods: tuple[str, ...]
@@ -56,6 +62,8 @@ class Sweep:
     plugins: tuple[Path, ...] = ()
     modes: tuple[str, ...] = (SINGLE,)
     checkpoint_minutes: float = 5.0
+    known_only: bool = False
+    loading: LoadOptions = PLAIN
 
     def to_toml(self) -> dict[str, object]:
         """Give the sweep as values that TOML can hold."""
@@ -89,7 +97,8 @@ def plan(sweep: Sweep) -> list[PlannedCell]:
     methods = [_method(spec, mode, settings.get(spec.name, {})) for spec in specs for mode in sweep.modes]
     _check_distinct(methods)
     datasets = [_Configured("datasets", name, settings.get(name, {})) for name in sweep.datasets]
-    return [cell for model in sweep.models for cell in _cells(sweep, identify_model(model), methods, datasets)]
+    models = [identify_model(name, options=sweep.loading) for name in sweep.models]
+    return [cell for model in models for cell in _cells(sweep, model, methods, datasets)]
 
 
 class _Configured:
@@ -137,6 +146,7 @@ def _cells(
             reason: str | None = f"{dataset.name} has no cases for {model.kind} models"
             if fits_dataset:
                 reason = method.setup.cls.refuses(model.kind, at_once=parse_mode(method.mode).at_once)
+            reason = reason or _unsuitable(sweep, model)
             for seed in range(sweep.seeds):
                 cell = Cell(
                     method=method.setup.name,
@@ -152,15 +162,33 @@ def _cells(
                     split=sweep.split,
                     edits=sweep.edits,
                     mode=method.mode,
-                    dtype=sweep.dtype,
+                    dtype=model.dtype if sweep.dtype == AUTO else sweep.dtype,
                     application=sweep.application,
                     device=sweep.device,
                     threads=sweep.threads,
                     seed=seed,
                     overrides=method.setup.overrides,
                     preset=method.setup.preset,
+                    model_revision=model.revision,
+                    weights="trained" if model.shape is None else "random",
+                    chat=sweep.loading.is_chat,
+                    known_only=sweep.known_only,
+                    gpus=sweep.loading.gpus,
+                    remote_code=model.has_code,
+                    pickle=sweep.loading.reads_pickle and (model.is_pickled or bool(model.hub_id)),
                 )
                 yield PlannedCell(cell=cell, reason=reason)
+
+
+def _unsuitable(sweep: Sweep, model: ModelEntry) -> str | None:
+    """Give the reason why an option can not hold for a model."""
+    if sweep.loading.is_chat and model.kind is not ModelKind.CAUSAL:
+        return f"--chat is for causal models, and this is a {model.kind} model"
+    if sweep.known_only and model.shape is not None:
+        return "--known-only: random weights know nothing"
+    if sweep.loading.gpus > 1 and model.shape is not None:
+        return "--gpus-per-cell: random weights are drawn on one device only"
+    return None
 
 
 def _digest(dataset: _Configured, model: ModelEntry) -> str:
@@ -171,7 +199,7 @@ def _digest(dataset: _Configured, model: ModelEntry) -> str:
 
 
 def _check_options(sweep: Sweep) -> None:
-    _check_choice("--dtype", sweep.dtype, DTYPES)
+    _check_choice("--dtype", sweep.dtype, (*DTYPES, AUTO))
     _check_choice("--application", sweep.application, APPLICATIONS)
     _check_choice("--split", sweep.split, ("test", "tune"))
     lists = {
@@ -187,7 +215,12 @@ def _check_options(sweep: Sweep) -> None:
             twice = next(name for name in names if names.count(name) > 1)
             raise ConfigError(f"{option} names {twice!r} twice.")
     _check_modes(sweep)
-    for option, number in (("--edits", sweep.edits), ("--seeds", sweep.seeds), ("--threads", sweep.threads)):
+    for option, number in (
+        ("--edits", sweep.edits),
+        ("--seeds", sweep.seeds),
+        ("--threads", sweep.threads),
+        ("--gpus-per-cell", sweep.loading.gpus),
+    ):
         if number < 1:
             raise ConfigError(f"{option} is {number}; it must be at least 1.")
 

@@ -118,6 +118,8 @@ _FIT_FIELDS = (
     "protocol_version",
 )
 
+_LATER_FIT_FIELDS = ("chat", "remote_code")
+
 Message = Progress | Checkpoint  # what a worker says before a cell is done
 
 
@@ -131,8 +133,15 @@ def fit_identity(cell: Cell) -> dict[str, object]:
         "dataset_config": dict(cell.dataset_config),
         **{name: getattr(cell, name) for name in _FIT_FIELDS},
     }
+    # Which cases are scored changes no fit, unless they are kept from it. Where these are at their default they are
+    # left out: fits of before stay what they were.
+    identity |= {name: value for name in _LATER_FIT_FIELDS if (value := getattr(cell, name))}
+    if cell.gpus > 1:
+        identity |= {"gpus": cell.gpus}
     if cell.split != "test":  # the cases that are scored are then kept from the fit
         identity |= {"split": cell.split, "edits": cell.edits}
+        if cell.known_only:
+            identity |= {"known_only": True}
     return identity
 
 

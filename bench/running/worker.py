@@ -14,6 +14,7 @@ from bench.errors import BenchError, ModelError, NotFinite
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
 from bench.models.loading import load_model
+from bench.models.options import LoadOptions
 from bench.records.card import Failure, timestamp
 from bench.records.cell import Cell
 from bench.records.result import uncompleted
@@ -36,7 +37,7 @@ class Worker:
 
     def __init__(self, on_message: Callable[[Message], None] = lambda message: None) -> None:
         self._on_message = on_message
-        self._loaded: tuple[tuple[str, ...], LanguageModel] | None = None
+        self._loaded: tuple[tuple[object, ...], LanguageModel] | None = None
         self._known_answers: dict[str, list[Measure]] = {}
 
     def run(self, task: Task) -> Outcome:
@@ -73,11 +74,18 @@ class Worker:
             )
 
     def _model(self, cell: Cell) -> LanguageModel:
-        key = (cell.model, cell.model_digest, cell.dtype, cell.device)
+        options = LoadOptions(
+            revision=cell.model_revision,
+            is_chat=cell.chat,
+            gpus=cell.gpus,
+            runs_remote_code=cell.remote_code,
+            reads_pickle=cell.pickle,
+        )
+        key = (cell.model, cell.model_digest, cell.dtype, cell.device, options)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # let go of the old one first
             self._known_answers.clear()
-            lm = load_model(cell.model, device=cell.device, dtype=cell.dtype)
+            lm = load_model(cell.model, device=cell.device, dtype=cell.dtype, options=options)
             if lm.identity != cell.model_digest:
                 raise ModelError(f"model {cell.model!r} changed on disk while the run was going on. Start it again.")
             self._loaded = (key, lm)

@@ -57,6 +57,32 @@ def test_every_field_changes_the_key(make_cell: Any, name: str) -> None:
     assert make_cell(**{name: new}).key != make_cell().key
 
 
+LATER = {
+    "model_revision": "0" * 40,
+    "weights": "random",
+    "chat": True,
+    "known_only": True,
+    "gpus": 2,
+    "remote_code": True,
+    "pickle": True,
+}
+
+
+def test_fields_that_came_later_are_neither_in_the_key_nor_on_the_card_at_their_default(make_cell: Any) -> None:
+    cell = make_cell()
+
+    assert set(cell.later) == set(LATER)
+    assert not set(cell.to_json()) & set(LATER)
+    assert make_cell(**cell.later).key == cell.key
+
+
+def test_a_cell_with_all_fields_that_came_later_is_read_back_whole(make_cell: Any) -> None:
+    cell = make_cell(**LATER)
+
+    assert Cell.from_json(json.loads(json.dumps(cell.to_json()))) == cell
+    assert cell.later == LATER
+
+
 def test_overrides_change_the_label_only(make_cell: Any) -> None:
     cell = make_cell(overrides=("edit_lr",))
 

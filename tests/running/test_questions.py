@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -14,7 +13,7 @@ from bench.models.encoding import Encoded
 from bench.models.kind import ModelKind
 from bench.models.vocabulary import vocabulary_digest
 from bench.running import questions
-from bench.running.questions import ask, check_vocabulary, encodable, plan_batches
+from bench.running.questions import ask, check_vocabulary, plan_batches
 from bench.testing import tiny_cases, tiny_model
 
 
@@ -122,32 +121,3 @@ def test_the_plan_does_not_depend_on_the_order_in_which_questions_are_chosen() -
 
 def test_no_question_needs_no_batch() -> None:
     assert plan_batches([], []) == []
-
-
-def test_cases_that_do_not_fit_are_left_out_with_the_reason_and_the_next_take_their_place() -> None:
-    cases = tiny_cases("causal", 4)
-    long = replace(cases[1].probes[3], prompt="Babado " * 200)
-    cases[1] = replace(cases[1], probes=(*cases[1].probes, long))
-
-    kept, problems = encodable(tiny_model("causal"), cases, 3)
-
-    assert [case.request.id for case in kept] == ["tiny/0000", "tiny/0002", "tiny/0003"]
-    assert len(problems) == 1
-    assert "'tiny/0001' was left out" in problems[0]
-    assert "at most 64" in problems[0]
-
-
-def test_no_more_cases_are_read_than_are_wanted() -> None:
-    cases = iter(tiny_cases("causal", 4))
-
-    encodable(tiny_model("causal"), cases, 2)
-
-    assert len(list(cases)) == 2
-
-
-def test_too_few_cases_are_an_error_that_says_how_many_there_are() -> None:
-    cases = tiny_cases("causal", 3)
-    cases[1] = replace(cases[1], request=replace(cases[1].request, prompt="Babado " * 200))
-
-    with pytest.raises(DataError, match=r"5 edits .* has 2 that fit .*\(1 do not fit\).* at most 2 with --edits"):
-        encodable(tiny_model("causal"), cases, 5)

@@ -1,0 +1,160 @@
+"""Chooses the cases of a cell: those that fit into the model, and, if asked for, that it gets right before any edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from bench.editing.request import EditCase, Probe, ProbeKind
+from bench.errors import DataError
+from bench.models.language_model import LanguageModel
+from bench.running.questions import Question, ask
+from bench.running.scoring import Measure
+
+__all__ = ["Choice", "choose", "fitting"]
+
+_AT_ONCE = 64  # cases that the unedited model is asked about together
+_SPARE_TOKENS = 8  # what tokenizers put around a text, and the space between a prompt and its answer
+
+Asking = Callable[[Sequence[Question]], Sequence[Measure]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The cases of a cell, and what was left out on the way to them.
+
+    Args:
+        cases: as many as were asked for.
+        problems: a sentence for each case that does not fit.
+        unknown: cases that the unedited model does not get right; None if nobody asked.
+    """
+
+    cases: list[EditCase]
+    problems: tuple[str, ...]
+    unknown: int | None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the numbers must know."""
+        notes = list(self.problems)
+        if self.problems:
+            notes.insert(0, f"cases left out because they do not fit into the model: {len(self.problems)}")
+        if self.unknown is not None:
+            asked = self.unknown + len(self.cases)
+            notes.insert(
+                0,
+                f"known cases only: {self.unknown} of {asked} were left out, which the unedited model gets wrong",
+            )
+        return tuple(notes)
+
+
+def choose(lm: LanguageModel, cases: Iterable[EditCase], count: int, *, asking: Asking | None = None) -> Choice:
+    """Give the first `count` cases that fit into the model and that it knows, if that is asked for.
+
+    A case is known if the unedited model gives its old target for its prompt: every token is the most probable one,
+    under teacher forcing.
+
+    Args:
+        lm: the model, unedited.
+        cases: of a split, in order; no more are read than are needed, and at most some dozens beyond.
+        count: how many are wanted.
+        asking: measures the unedited model's answers; None: every case counts as known.
+
+    Raises:
+        DataError: there are fewer than `count`.
+    """
+    problems: list[str] = []
+    kept: list[EditCase] = []
+    unknown = 0
+    encoded = _encoded(lm, cases, problems, is_asked=asking is not None)
+    if asking is None:
+        kept = list(islice(encoded, count))
+    while asking is not None and len(kept) < count and (chunk := list(islice(encoded, _AT_ONCE))):
+        for case, is_known in zip(chunk, _known(chunk, asking), strict=True):
+            if len(kept) < count:
+                kept += [case] if is_known else []
+                unknown += not is_known
+    if len(kept) < count:
+        raise DataError(_too_few(lm, count, len(kept), problems, unknown if asking else None))
+    return Choice(cases=kept, problems=tuple(problems), unknown=unknown if asking else None)
+
+
+def fitting(lm: LanguageModel, cases: Iterable[EditCase]) -> tuple[list[EditCase], int]:
+    """Give the cases that fit into the model, and how many do not: a fit draws from what this gives.
+
+    Only what could be too long is tokenised: a token is at least one character of plain ASCII.
+    """
+    kept, left_out = [], 0
+    for case in cases:
+        if _is_short(lm, case) or _problem(lm, case) is None:
+            kept.append(case)
+        else:
+            left_out += 1
+    return kept, left_out
+
+
+def _encoded(
+    lm: LanguageModel, cases: Iterable[EditCase], problems: list[str], *, is_asked: bool
+) -> Iterator[EditCase]:
+    for case in cases:
+        problem = _problem(lm, case, is_asked=is_asked)
+        if problem is None:
+            yield case
+        else:
+            problems.append(f"case {case.request.id!r} was left out: {problem}")
+
+
+def _problem(lm: LanguageModel, case: EditCase, *, is_asked: bool = False) -> DataError | None:
+    try:
+        lm.encoder.encode(case.request.prompt, case.request.target)
+        for question in ask([case]):
+            lm.encoder.encode(question.probe.prompt, question.answer)
+        if is_asked and case.request.old_target is not None:
+            lm.encoder.encode(case.request.prompt, case.request.old_target)
+    except DataError as error:
+        return error
+    return None
+
+
+def _is_short(lm: LanguageModel, case: EditCase) -> bool:
+    limit = lm.encoder.max_length
+    if lm.encoder.is_chat:
+        return False  # nobody knows how long its template is
+    pairs = [(case.request.prompt, case.request.target), *((q.probe.prompt, q.answer) for q in ask([case]))]
+    for prompt, answer in pairs:
+        if not isinstance(prompt, str) or not isinstance(answer, str):
+            return False
+        if not answer.strip() or not (prompt + answer).isascii():
+            return False
+        if limit is not None and len(prompt) + len(answer) + _SPARE_TOKENS > limit:
+            return False
+        if lm.encoder.label_ids and answer not in lm.encoder.label_ids:
+            return False
+    return True
+
+
+def _known(cases: Sequence[EditCase], asking: Asking) -> list[bool]:
+    """Say for each case whether the unedited model gives its old target; a case without one is not known."""
+    places = [place for place, case in enumerate(cases) if case.request.old_target is not None]
+    questions = []
+    for place in places:
+        request = cases[place].request
+        assert request.old_target is not None  # see above
+        probe = Probe(id="known", kind=ProbeKind.REQUEST, prompt=request.prompt, answer=request.old_target)
+        questions.append(Question(case=place, probe=probe, answer=request.old_target))
+    measures = asking(questions) if questions else ()
+    right = {place for place, measure in zip(places, measures, strict=True) if measure.tokens_correct == measure.tokens}
+    return [place in right for place in range(len(cases))]
+
+
+def _too_few(lm: LanguageModel, count: int, found: int, problems: Sequence[str], unknown: int | None) -> str:
+    why = [f"{len(problems)} do not fit"] if problems else []
+    why += [f"{unknown} it gets wrong"] if unknown else []
+    known = "" if unknown is None else " and that it gets right"
+    first = f" The first that does not: {problems[0]}" if problems and not found else ""
+    return (
+        f"{count} edits were asked for and the split has {found} that fit into {lm.name!r}{known}"
+        + (f" ({', '.join(why)})" if why else "")
+        + (f". Ask for at most {found} with --edits." if found else f".{first}")
+    )
