@@ -26,6 +26,7 @@ from bench.building.tokenizer import learn_vocabulary, tokenizer_for
 from bench.building.training import OnProgress, train
 from bench.editing.dataset import Dataset
 from bench.errors import ModelError
+from bench.models.architecture import find_architecture
 from bench.models.kind import ModelKind
 
 __all__ = ["build", "build_models"]
@@ -93,6 +94,7 @@ def build(
             name=recipe.name,
             kind=recipe.kind,
             parameters=model.num_parameters(),
+            editable_matrices=find_architecture(model, recipe.kind).outline(),
             recipe=recipe,
             seed=seed,
             threads=torch.get_num_threads(),

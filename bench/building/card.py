@@ -19,6 +19,7 @@ class ModelCard:
         name: the model's name.
         kind: causal, seq2seq or classifier.
         parameters: how many weights it has, shared ones counted once.
+        editable_matrices: those of its MLPs, a line a stack; see `Architecture.outline`.
         recipe: its shape and the phases of its training.
         seed: of the fresh weights, the order of the corpus and the false claims.
         threads: CPU threads it was trained with.
@@ -40,6 +41,7 @@ class ModelCard:
     name: str
     kind: str
     parameters: int
+    editable_matrices: tuple[str, ...]
     recipe: Recipe
     seed: int
     threads: int

@@ -170,6 +170,9 @@ def _use(card: FitCard) -> str:
         words += ["--seeds", str(identity.seed + 1)]
     if identity.dtype != _USUAL_DTYPE:
         words += ["--dtype", identity.dtype]
+    words += ["--chat"] if identity.chat else []
+    words += ["--trust-remote-code"] if identity.remote_code else []
+    words += ["--gpus-per-cell", str(identity.gpus)] if identity.gpus > 1 else []
     words += ["--device", identity.device, "--threads", str(identity.threads)]
     return f"a run that finds it: {shlex.join(words)}"
 

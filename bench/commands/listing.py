@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _ON_A_TERMINAL = {
     "metrics": ("name", "better", "unit", "formula"),
 }
 _USUAL = {"status": "ok", "origin": "built in"}
+_OUTLINE = re.compile(r"\.(\d+)-(\d+)\..*?\{(.*)\}")
 _LONGEST_WORD = 24  # characters; longer ones are folded
 
 
@@ -76,19 +78,32 @@ def _plugins(kind: registry.PluginKind, is_checked: bool) -> list[dict[str, Any]
 
 
 def _models() -> list[dict[str, Any]]:
-    from bench.models.catalogue import embedded_models
+    from bench.models.catalogue import embedded_models, imported_models, random_models
 
     return [
         {
             "name": entry.name,
-            "kind": str(entry.kind),
+            "kind": str(entry.kind or entry.card.get("kind", "")),
             "parameters": entry.parameters,
+            "editable": _editable(entry.card.get("editable_matrices", ())),
+            "editable matrices": entry.card.get("editable_matrices"),
+            "weights": "random" if entry.shape else "trained",
+            "like": entry.shape.like if entry.shape else None,
+            "folder": str(entry.folder) if entry.folder else None,
             "known facts": entry.card.get("accuracy_trained"),
             "known facts, held-out phrasings": entry.card.get("accuracy_held_out"),
             "perplexity": entry.card.get("perplexity"),
         }
-        for entry in embedded_models().values()
+        for entry in (embedded_models() | imported_models() | random_models()).values()
     ]
+
+
+def _editable(outlines: Sequence[str]) -> str | None:
+    """Say how many matrices there are and what they are called, from lines such as `h.0-11.mlp.{c_fc,c_proj}`."""
+    found = [match for line in outlines if (match := _OUTLINE.search(line))]
+    names = list(dict.fromkeys(name for match in found for name in match[3].split(",")))
+    count = sum((int(match[2]) - int(match[1]) + 1) * len(match[3].split(",")) for match in found)
+    return f"{count}: {' '.join(names)}" if found else None
 
 
 def _metrics() -> list[dict[str, Any]]:

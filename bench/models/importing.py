@@ -78,6 +78,8 @@ def import_model(source: str, *, name: str = "", reads_pickle: bool = False) -> 
     try:
         temporary.mkdir(parents=True)
         found = _from_gguf(path, temporary) if path.is_file() else _from_folder(path, temporary, reads_pickle)
+        for weights in temporary.glob("*.safetensors"):
+            weights.chmod(0o644)  # written for the owner alone; a folder of models may be shared
         card = {"name": name, **found, **facts, "torch": torch.__version__, "transformers": version("transformers")}
         (temporary / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         temporary.rename(folder)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -72,22 +74,26 @@ def identify_model(name: str, *, options: LoadOptions = PLAIN) -> ModelEntry:
     if entry.shape is not None:
         return entry
     try:
+        commit = _commit(entry.hub_id, options.revision or entry.revision) if entry.hub_id else ""
         config = AutoConfig.from_pretrained(
-            entry.source,
-            revision=options.revision or entry.revision or None,
-            trust_remote_code=options.runs_remote_code,
+            entry.source, revision=commit or None, trust_remote_code=options.runs_remote_code
         )
     except _LOAD_ERRORS as error:
         raise ModelError(_reason(entry, error)) from error
-    commit = getattr(config, "_commit_hash", None) or options.revision or entry.revision
     return replace(
         entry,
         kind=entry.kind or loaded_kind(name, config),
         identity=entry.identity or hashlib.sha256(f"{entry.hub_id}@{commit}".encode()).hexdigest(),
-        revision=str(commit or "") if entry.hub_id else "",
+        revision=commit,
         has_code=options.runs_remote_code and bool(getattr(config, "auto_map", None)),
         dtype=_NAMES.get(getattr(config, "dtype", None), "fp32"),
     )
+
+
+def _commit(hub_id: str, revision: str) -> str:
+    """Give the commit that a revision of the hub stands for, the main one if it is empty."""
+    path = Path(hf_hub_download(hub_id, "config.json", revision=revision or None))
+    return path.parent.name  # the cache has a folder for each commit
 
 
 def loaded_kind(name: str, config: Any) -> ModelKind:

@@ -44,6 +44,9 @@ class FitIdentity:
     seed: int
     protocol_version: int
     split: str = "test"
+    chat: bool = False
+    gpus: int = 1
+    remote_code: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

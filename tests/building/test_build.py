@@ -81,6 +81,7 @@ def test_the_card_lies_in_the_folder_and_names_its_origin(built, material):
     assert read["corpus_digest"] == material.corpus_digest
     assert read["steps"] == sum(phase["steps"] for phase in read["recipe"]["phases"])
     assert read["command"] == "bench models build micro"
+    assert [line.partition(".")[0] for line in read["editable_matrices"]]
     assert read["parameters"] == card.parameters == AUTO[kind].from_pretrained(folder).num_parameters()
 
 

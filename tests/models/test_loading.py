@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.errors import ModelError
+from bench.models.catalogue import find_model
 from bench.models.kind import ModelKind
-from bench.models.loading import load_model
+from bench.models.loading import identify_model, load_model
+from bench.models.options import LoadOptions
 from bench.testing import tiny_model
 
 
@@ -112,6 +116,118 @@ def test_a_folder_that_is_not_there_is_refused(name: str) -> None:
     assert "there is no such folder" in refused(name)
 
 
-@pytest.mark.parametrize("name", ["nobody/no-such-model", "zzzzzz", "bad name!"])
+@pytest.mark.parametrize("name", ["nobody/no-such-model", "zzzzzz", "bad name!", "nobody/no-such-model@v1.0"])
 def test_a_hub_name_without_a_network_is_refused(name: str) -> None:
     assert "neither embedded nor a folder" in refused(name)
+
+
+def test_without_a_network_and_a_cache_one_sentence_says_what_to_do() -> None:
+    message = refused("openai-community/gpt3@main")
+
+    assert "without a network the hub's cache here does not hold it" in message
+    assert "`hf download openai-community/gpt3`" in message
+
+
+def test_a_hub_id_is_cut_from_its_revision() -> None:
+    entry = find_model("owner/model@v1.0")
+
+    assert (entry.name, entry.hub_id, entry.revision) == ("owner/model@v1.0", "owner/model", "v1.0")
+    assert find_model("owner/model").revision == ""
+
+
+@pytest.fixture
+def hub_cache(folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Lay a model into a hub cache, as a download of its revision `main` does; give its commit."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cache = tmp_path_factory.mktemp("hub")
+    repository = cache / "models--owner--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    for module in ("huggingface_hub.constants", "huggingface_hub.file_download", "transformers.utils.hub"):
+        for name in ("HF_HUB_CACHE", "TRANSFORMERS_CACHE"):
+            monkeypatch.setattr(f"{module}.{name}", str(cache), raising=False)
+    return commit
+
+
+def test_a_revision_is_pinned_to_its_commit(hub_cache: str) -> None:
+    entry, pinned = identify_model("owner/tiny"), identify_model(f"owner/tiny@{hub_cache}")
+
+    assert entry.revision == pinned.revision == hub_cache
+    assert entry.identity == pinned.identity != ""
+    assert load_model("owner/tiny@main", options=LoadOptions(revision=hub_cache)).kind is ModelKind.CAUSAL
+
+
+def test_a_revision_that_is_not_in_the_cache_is_refused(hub_cache: str) -> None:
+    assert "does not hold it" in refused("owner/tiny@v2")
+
+
+def test_a_pickle_is_refused_unless_it_is_trusted(folder: Path) -> None:
+    digest = load_model(str(folder)).digest()
+    torch.save(tiny_model("gpt2").model.state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+    message = refused(str(folder))
+    trusted = load_model(str(folder), options=LoadOptions(reads_pickle=True))
+
+    assert "could run anything" in message
+    assert "--allow-pickle" in message
+    assert trusted.digest() == digest
+
+
+def test_trust_does_not_prefer_a_pickle_to_safetensors(folder: Path) -> None:
+    (folder / "pytorch_model.bin").write_bytes(b"no pickle at all")
+
+    assert load_model(str(folder), options=LoadOptions(reads_pickle=True)).kind is ModelKind.CAUSAL
+
+
+def test_code_that_comes_with_a_model_is_refused_unless_it_is_trusted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    code = """
+        from transformers import GPT2Config, GPT2LMHeadModel
+        class OwnConfig(GPT2Config):
+            model_type = "own"
+        class Own(GPT2LMHeadModel):
+            config_class = OwnConfig
+    """
+    (folder / "own.py").write_text(textwrap.dedent(code))
+    config = json.loads((folder / "config.json").read_text())
+    names = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.Own"}
+    (folder / "config.json").write_text(
+        json.dumps(config | {"model_type": "own", "architectures": ["Own"], "auto_map": names})
+    )
+
+    message = refused(str(folder))
+    trusted = load_model(str(folder), options=LoadOptions(runs_remote_code=True))
+
+    assert "--trust-remote-code" in message
+    assert type(trusted.model).__name__ == "Own"
+    assert identify_model(str(folder), options=LoadOptions(runs_remote_code=True)).has_code
+
+
+@pytest.mark.parametrize("architectures", [["BertModel"], ["BertForMaskedLM"], None])
+def test_an_encoder_without_a_head_is_refused(architectures: list[str] | None, tmp_path: Path) -> None:
+    lm = tiny_model("bert")
+    lm.model.save_pretrained(tmp_path)
+    lm.tokenizer.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": architectures}))
+
+    assert "has no head to answer with" in refused(str(tmp_path))
+
+
+def test_a_causal_model_whose_head_is_not_named_is_known_by_its_family(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": None}))
+
+    assert load_model(str(folder)).kind is ModelKind.CAUSAL
+
+
+def test_the_dtype_of_the_weights_is_told_without_reading_them(tmp_path: Path) -> None:
+    lm = tiny_model("gpt2", dtype=torch.float16)
+    lm.model.save_pretrained(tmp_path)
+    lm.tokenizer.save_pretrained(tmp_path)
+
+    assert identify_model(str(tmp_path)).dtype == "fp16"

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from bench.errors import BenchError, ConfigError, ModelError, PluginError, UnknownPlugin
+from bench.models.options import LoadOptions
 from bench.records.canonical import key_of
 from bench.running.sweep import Sweep, plan
 from bench.running.task import fit_identity
+from bench.testing import tiny_model
 
 SweepMaker = Callable[..., Sweep]
 
@@ -192,7 +195,9 @@ def test_a_kind_that_a_dataset_has_no_cases_for_is_skipped_with_a_reason(sweep: 
         ({"edits": 0}, ConfigError, ("--edits is 0", "at least 1")),
         ({"seeds": -1}, ConfigError, ("--seeds is -1", "at least 1")),
         ({"threads": 0}, ConfigError, ("--threads is 0",)),
-        ({"dtype": "float32"}, ConfigError, ("--dtype is 'float32'", "fp32, bf16, fp16")),
+        ({"loading": LoadOptions(gpus=0)}, ConfigError, ("--gpus-per-cell is 0", "at least 1")),
+        ({"models": ("random:gpt3",)}, ModelError, ("'random:gpt3'", "no such shape", "Did you mean 'gpt2'?")),
+        ({"dtype": "float32"}, ConfigError, ("--dtype is 'float32'", "fp32, bf16, fp16, auto")),
         ({"dtype": "bf61"}, ConfigError, ("fp32, bf16, fp16", "Did you mean 'bf16'?")),
         ({"application": "writen"}, ConfigError, ("factored, written", "Did you mean 'written'?")),
         ({"split": "tset"}, ConfigError, ("test, tune", "Did you mean 'test'?")),
@@ -253,12 +258,74 @@ def test_a_plugin_that_fails_to_import_is_named_with_its_reason(
         {"threads": 2},
         {"modes": ("batch:2",)},
         {"kind": "seq2seq"},
+        {"known_only": True},
+        {"loading": LoadOptions(is_chat=True)},
+        {"loading": LoadOptions(gpus=2)},
     ],
 )
 def test_the_key_changes_with_what_can_change_a_number(sweep: SweepMaker, changes: dict[str, Any]) -> None:
     base: dict[str, Any] = {"methods": ("ft",)}
 
     assert key(sweep(**base | changes)) != key(sweep(**base))
+
+
+@pytest.mark.parametrize(
+    "loading", [LoadOptions(runs_remote_code=True), LoadOptions(reads_pickle=True)], ids=["code", "pickle"]
+)
+def test_trust_that_a_model_does_not_need_changes_no_key(sweep: SweepMaker, loading: LoadOptions) -> None:
+    assert key(sweep(loading=loading)) == key(sweep())
+
+
+def test_the_dtype_auto_is_that_of_the_weights_and_has_its_key(
+    sweep: SweepMaker, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    lm = tiny_model("causal", dtype=torch.bfloat16)
+    lm.model.save_pretrained(tmp_path / "half")
+    lm.tokenizer.save_pretrained(tmp_path / "half")
+    models = (str(tmp_path / "half"), str(model_folder("causal")))
+
+    half, full = plan(sweep(models=models, dtype="auto"))
+
+    assert (half.cell.dtype, full.cell.dtype) == ("bf16", "fp32")
+    assert half.cell.key == key(sweep(models=models[:1], dtype="bf16"))
+
+
+def test_a_random_shape_is_marked_as_such_and_loads_nothing_to_be_planned(sweep: SweepMaker) -> None:
+    (planned,) = plan(sweep(models=("random:llama-13b",)))
+
+    assert (planned.cell.weights, planned.cell.model_kind, planned.reason) == ("random", "causal", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kind": "classifier", "loading": LoadOptions(is_chat=True)}, "--chat is for causal models"),
+        ({"models": ("random:gpt2",), "known_only": True}, "random weights know nothing"),
+        ({"models": ("random:gpt2",), "loading": LoadOptions(gpus=2)}, "drawn on one device only"),
+    ],
+)
+def test_an_option_that_can_not_hold_for_a_model_skips_its_cells(
+    sweep: SweepMaker, changes: dict[str, Any], reason: str
+) -> None:
+    (planned,) = plan(sweep(**changes))
+
+    assert reason in (planned.reason or "")
+
+
+def test_known_cases_share_their_fit_with_all_cases_unless_the_tune_split_is_scored(sweep: SweepMaker) -> None:
+    def fits(**changes: Any) -> list[str]:
+        return [key_of(fit_identity(plan(sweep(known_only=known, **changes))[0].cell)) for known in (False, True)]
+
+    assert len(set(fits())) == 1
+    assert len(set(fits(split="tune"))) == 2
+
+
+def test_a_fit_on_chats_is_another_fit(sweep: SweepMaker) -> None:
+    plain, chat = (
+        key_of(fit_identity(plan(sweep(loading=LoadOptions(is_chat=is_chat)))[0].cell)) for is_chat in (False, True)
+    )
+
+    assert plain != chat
 
 
 def test_each_seed_has_a_key_of_its_own(sweep: SweepMaker) -> None:
