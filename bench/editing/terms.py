@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from bench.editing.edit import LowRank
 
@@ -35,11 +34,11 @@ def low_rank_term(changes: Mapping[int, LowRank], count: int) -> Term:
         changes: by the index of their edit.
         count: how many edits there are.
     """
-    left = pad_sequence([c.left.T for c in changes.values()], batch_first=True).transpose(1, 2)
-    right = pad_sequence([c.right for c in changes.values()], batch_first=True)
+    left = _padded([c.left.T for c in changes.values()]).transpose(1, 2)
+    right = _padded([c.right for c in changes.values()])
 
     def product(which: Tensor | int) -> _Product:
-        a, b = left[which], right[which]
+        a, b = _chosen(left, which), _chosen(right, which)
         return lambda x: x @ a.to(x.dtype) @ b.to(x.dtype)
 
     return _term(product, _places(changes, count, left.device), left[0].numel() + right[0].numel())
@@ -50,7 +49,7 @@ def dense_term(changes: Mapping[int, Tensor], count: int, *, is_bias: bool) -> T
     stacked = torch.stack(list(changes.values()))
 
     def product(which: Tensor | int) -> _Product:
-        delta = stacked[which]
+        delta = _chosen(stacked, which)
         if is_bias:
             return lambda x: delta.to(x.dtype).unsqueeze(-2).expand(*x.shape[:-1], -1)
         return lambda x: x @ delta.to(x.dtype)
@@ -90,6 +89,26 @@ def _by_turns(members: Mapping[int, Tensor], product: Callable[[Tensor | int], _
         return torch.cat([product(at)(x[rows]) for at, rows in members.items()])[order]
 
     return multiply
+
+
+def _padded(parts: Sequence[Tensor]) -> Tensor:
+    """Stack (R, width) parts, each filled up with zero rows, as (parts, most R, width).
+
+    torch's `pad_sequence` gives the same, but its backward pass copies the whole gradient once a part.
+    """
+    counts = [len(part) for part in parts]
+    if min(counts) == max(counts):
+        return torch.stack(list(parts))
+    device = parts[0].device
+    which = torch.repeat_interleave(torch.tensor(counts, device=device))
+    place = torch.cat([torch.arange(count, device=device) for count in counts])
+    stacked = parts[0].new_zeros(len(parts), max(counts), parts[0].shape[1])
+    return stacked.index_put((which, place), torch.cat(list(parts)))
+
+
+def _chosen(stacked: Tensor, which: Tensor | int) -> Tensor:
+    """Give one of some stacked tensors, or one a row."""
+    return stacked[which] if isinstance(which, int) else stacked.index_select(0, which)
 
 
 def _places(changes: Mapping[int, object], count: int, device: torch.device) -> Tensor:
