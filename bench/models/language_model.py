@@ -146,7 +146,7 @@ class LanguageModel:
     def digest(self) -> str:
         """Give a checksum of all parameters and buffers as they are now, computed on their device."""
         # Each tensor counts by its place, so that two of one shape can not change places unnoticed.
-        sums = [_checksum(tensor) * (2 * place + 1) for place, tensor in enumerate(self._tensors())]
+        sums = [(_checksum(tensor) * (2 * place + 1)).to(self.device) for place, tensor in enumerate(self._tensors())]
         return "-".join(f"{int(total) & 0xFFFFFFFFFFFFFFFF:016x}" for total in torch.stack(sums).sum(0).cpu())
 
     def _tensors(self) -> Iterator[Tensor]:
@@ -163,7 +163,9 @@ def _only_positions(model: PreTrainedModel, batch: Batch) -> Iterator[None]:
         return
 
     def pick(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (arguments[0][batch.rows, batch.positions], *arguments[1:])
+        # of a model that is spread over several devices, the projection may lie elsewhere than the inputs
+        rows, positions = (index.to(arguments[0].device) for index in (batch.rows, batch.positions))
+        return (arguments[0][rows, positions], *arguments[1:])
 
     handle = head.register_forward_pre_hook(pick)
     try:
