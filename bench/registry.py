@@ -11,8 +11,8 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,9 +21,10 @@ from typing import Any, Literal
 
 from bench.errors import PluginError, UnknownPlugin, nearest
 
-__all__ = ["Plugin", "PluginKind", "add_file", "find", "load", "plugins"]
+__all__ = ["CARD", "Plugin", "PluginKind", "add_file", "find", "load", "plugins"]
 
 PluginKind = Literal["methods", "datasets"]
+CARD = ("task", "size", "licence", "citation")  # what a dataset may say of itself beside the fields of every plug-in
 _CONTRACTS = {"methods": ("bench.editing.editor", "Editor"), "datasets": ("bench.editing.dataset", "Dataset")}
 _KINDS = ("causal", "seq2seq", "classifier")
 _FIELDS = ("name", "version", "source", "kinds")
@@ -41,6 +42,7 @@ class Plugin:
         path: its file.
         origin: `built in`, the name of a distribution, or the file that was named.
         summary: the first line of its docstring.
+        card: what a dataset says of itself beside, by the names of `CARD`; empty texts where it is silent.
         problem: why it can not be used, or None.
     """
 
@@ -52,6 +54,7 @@ class Plugin:
     path: Path
     origin: str
     summary: str
+    card: Mapping[str, str] = field(default_factory=dict)
     problem: str | None = None
 
     @property
@@ -204,6 +207,7 @@ def _read(path: Path, *, module: str, origin: str, kind: PluginKind) -> Plugin:
         path=path,
         origin=origin,
         summary=summary,
+        card={name: str(values.get(name, "")) for name in CARD} if kind == "datasets" else {},
     )
 
 
@@ -211,7 +215,7 @@ def _literals(node: ast.ClassDef) -> dict[str, Any]:
     """Give the wanted fields of a class body that are literals, or the name of a constant."""
     values: dict[str, Any] = {}
     for name, value in _assignments(node):
-        if name not in _FIELDS:
+        if name not in (*_FIELDS, *CARD):
             continue
         if isinstance(value, ast.Name):
             values[name] = value.id
@@ -219,7 +223,8 @@ def _literals(node: ast.ClassDef) -> dict[str, Any]:
         try:
             values[name] = ast.literal_eval(value)
         except ValueError:
-            return {}
+            if name in _FIELDS:
+                return {}
     return values
 
 

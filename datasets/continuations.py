@@ -65,6 +65,10 @@ class Continuations(Dataset[ContinuationsConfig]):
     source = "arXiv:2110.11309 (Wikitext generation), on the embedded models' running text"
     kinds = ("causal",)
     Config = ContinuationsConfig
+    task = "continuation of running text"
+    licence = "MIT: passages and targets are this project's"
+    citation = "Mitchell et al. 2022 (ICLR) for the task"
+    size = "3,000 fit, 200 tune, 400 test"
 
     def __init__(self, config: ContinuationsConfig, kind: ModelKind) -> None:
         """Read the targets; raises DataError if they are wrong and ConfigError if a number is."""

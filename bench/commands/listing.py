@@ -23,8 +23,8 @@ __all__ = ["listing"]
 # --json gives all columns.
 _ON_A_TERMINAL = {
     "methods": ("name", "version", "kinds", "source", "summary"),
-    "datasets": ("name", "version", "kinds", "summary"),
-    "models": ("name", "kind", "parameters", "known facts", "known facts, held-out phrasings", "perplexity"),
+    "datasets": ("name", "kinds", "task", "size", "licence"),
+    "models": ("name", "kind", "parameters", "editable", "known facts"),
     "metrics": ("name", "better", "unit", "formula"),
 }
 _USUAL = {"status": "ok", "origin": "built in"}
@@ -72,6 +72,7 @@ def _plugins(kind: registry.PluginKind, is_checked: bool) -> list[dict[str, Any]
                 "status": f"broken: {problem}" if problem else "ok",
                 "origin": plugin.origin,
                 "summary": plugin.summary,
+                **({name: plugin.card.get(name, "") for name in registry.CARD} if kind == "datasets" else {}),
             }
         )
     return rows
