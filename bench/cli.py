@@ -33,6 +33,8 @@ editors_app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(editors_app, name="editors")
+datasets_app = typer.Typer(help="Look at datasets, and sample edits for them.", no_args_is_help=True)
+app.add_typer(datasets_app, name="datasets")
 
 Results = Annotated[Path, typer.Option("--results", envvar="BENCH_RESULTS", help="Folder of all runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -303,6 +305,46 @@ def import_editor(
     from bench.commands import editors
 
     print(editors.import_editor(file, results), end="")
+
+
+@datasets_app.command("show", epilog="Example:  bench datasets show zsre --set zsre.path=zsre_mend_eval.json")
+def show_dataset(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset; `bench list datasets` shows all.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME.FIELD=VALUE; may be repeated.")] = None,
+    kind: Annotated[str, typer.Option(help="Of model: causal, seq2seq or classifier; the dataset's first.")] = "",
+    plugin: Annotated[list[Path] | None, typer.Option(help="A file with a dataset; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a dataset makes of its files: its card, the cases of each split, and what was left out and why."""
+    from bench.commands import datasets
+
+    _check("--kind", kind, ("", "causal", "seq2seq", "classifier"))
+    print(datasets.show(name, tuple(settings or ()), kind, tuple(plugin or ()), as_json=as_json), end="")
+
+
+@datasets_app.command(
+    "sample",
+    epilog="Example:  bench datasets sample distilgpt2 edits.jsonl --set wikitext.path=wiki.valid.tokens",
+)
+def sample_edits(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A causal model: embedded name, folder or hub id.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, JSON Lines.")],
+    dataset: Annotated[str, typer.Option(help="One that has passages.")] = "wikitext",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME.FIELD=VALUE; may be repeated.")] = None,
+    edits: Annotated[int, typer.Option(help="How many at most.")] = 2000,
+    tokens: Annotated[int, typer.Option(help="Of a continuation; 10 in the MEND paper.")] = 10,
+    unlikely: Annotated[
+        int, typer.Option(help="How many of these must not be the model's first choice; draws with fewer are repeated.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+) -> None:
+    """Sample edits from a model: how it might go on behind the beginnings of passages."""
+    from bench.commands import datasets
+
+    text = datasets.sample_edits(
+        model, file, dataset, tuple(settings or ()), edits=edits, tokens=tokens, unlikely=unlikely, seed=seed
+    )
+    print(text, end="")
 
 
 def _check(option: str, value: str, known: tuple[str, ...]) -> None:

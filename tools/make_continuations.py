@@ -15,13 +15,9 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 
-import torch
-
+from bench.building.continuations import sample
 from bench.datasets import _continuation_targets as data
 from bench.datasets._continuation_prompts import Tokens, case_id, prompts
 from bench.editing.dataset import Split
@@ -32,7 +28,6 @@ from bench.models.vocabulary import vocabulary_digest
 SEED = 0
 # Tokens of a target that are not the first choice. With 1, the 3M model still says 1.2 % of the targets unasked.
 FEWEST_UNLIKELY = 2
-ROWS = 64  # sampled together; the result does not depend on it
 
 
 def main() -> None:
@@ -47,56 +42,13 @@ def main() -> None:
     for split in Split:
         asked = prompts(tokenizer, split)
         names = [case_id(split, number) for number in range(len(asked))]
-        targets[split], again = sample(lm, asked, names, options.seed)
+        targets[split], again = sample(
+            lm, asked, names, options.seed, tokens=data.TARGET_TOKENS, fewest_unlikely=FEWEST_UNLIKELY
+        )
         drawn_again += again
     write(options.folder, lm, targets, seed=options.seed)
     total = sum(map(len, targets.values()))
     print(f"{total} targets from {lm.name}, {drawn_again} draws repeated, in {options.folder}")
-
-
-def sample(lm: LanguageModel, asked: Sequence[Tokens], names: Sequence[str], seed: int) -> tuple[list[Tokens], int]:
-    """Sample a target for each prompt, and say how many draws were repeated.
-
-    Args:
-        lm: the model to sample from.
-        asked: prompts.
-        names: one for each prompt; with the seed it fixes what is drawn.
-        seed: of all draws.
-    """
-    found: dict[int, Tokens] = {}
-    attempt = again = 0
-    while left := [place for place in range(len(asked)) if place not in found]:
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for place in left:
-            by_length[len(asked[place])].append(place)
-        for places in by_length.values():
-            for start in range(0, len(places), ROWS):
-                chunk = places[start : start + ROWS]
-                randoms = [Random(f"{seed}/{names[place]}/{attempt}") for place in chunk]
-                drawn = _draw(lm, [asked[place] for place in chunk], randoms)
-                found |= {place: target for place, target in zip(chunk, drawn, strict=True) if target is not None}
-        again += sum(place not in found for place in left)
-        attempt += 1
-    return [found[place] for place in range(len(asked))], again
-
-
-@torch.inference_mode()
-def _draw(lm: LanguageModel, asked: Sequence[Tokens], randoms: Sequence[Random]) -> list[Tokens | None]:
-    """Sample once behind prompts of one length; None where too many tokens are the most probable ones."""
-    ids = torch.tensor(asked, device=lm.device)
-    length = ids.shape[1]
-    unlikely = torch.zeros(len(asked), dtype=torch.long, device=lm.device)
-    for _ in range(data.TARGET_TOKENS):
-        logits = lm.model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].double()
-        logits[:, lm.tokenizer.all_special_ids] = -torch.inf
-        shares = logits.softmax(1).cumsum(1)
-        at = torch.tensor([[random.random()] for random in randoms], dtype=torch.float64, device=lm.device)
-        drawn = torch.searchsorted(shares, at * shares[:, -1:], right=True)
-        unlikely += drawn[:, 0] != logits.argmax(1)
-        ids = torch.cat([ids, drawn], dim=1)
-    targets = [tuple(row) for row in ids[:, length:].tolist()]
-    is_kept = (unlikely >= FEWEST_UNLIKELY).tolist()
-    return [target if keeps else None for target, keeps in zip(targets, is_kept, strict=True)]
 
 
 def write(folder: Path, lm: LanguageModel, targets: dict[Split, list[Tokens]], *, seed: int) -> None:

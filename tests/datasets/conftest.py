@@ -1,4 +1,4 @@
-"""The facts as the data files hold them, read here and not by the dataset's own reader."""
+"""The facts as the data files hold them, read here and not by the dataset's own reader; datasets on their samples."""
 
 from __future__ import annotations
 
@@ -6,19 +6,55 @@ import csv
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench import registry
 from bench.datasets import facts
 from bench.datasets._fact_table import Fact
 from bench.datasets.facts import Facts, FactsConfig
-from bench.editing.dataset import Split
+from bench.editing.config import build_config
+from bench.editing.dataset import Dataset, Split
 from bench.editing.request import EditCase, Text
 from bench.models.kind import ModelKind
 
 DATA = Path(facts.__file__).parent / "facts_data"
+
+SAMPLES = Path(facts.__file__).parent / "samples"
+
+
+@pytest.fixture(scope="session")
+def on_samples() -> Callable[..., Dataset[Any]]:
+    """Give a dataset that reads the samples, if it reads files at all; keywords are fields of its config."""
+
+    def make(name: str, kind: ModelKind, **changes: object) -> Dataset[Any]:
+        cls = registry.load("datasets", name)
+        known = [field.name for field in fields(cls.Config)]
+        values: dict[str, object] = {
+            field: "sample" for field in known if field.endswith("path") and not field.startswith("fit_")
+        }
+        if "tokenizer" in known:
+            values["tokenizer"] = "facts-gpt2-3m"
+        made: Dataset[Any] = cls(build_config(cls.Config, values | changes, owner=name), kind)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def sample_file(tmp_path: Path) -> Callable[..., Path]:
+    """Copy a sample, changed by a function of its text, and give its path."""
+
+    def make(name: str, change: Callable[[str], str] = lambda text: text) -> Path:
+        path = tmp_path / name
+        path.write_text(change((SAMPLES / name).read_text(encoding="utf-8")), encoding="utf-8")
+        return path
+
+    return make
 
 
 @pytest.fixture(scope="session")

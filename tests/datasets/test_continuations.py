@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from tokenizers import Tokenizer
 
+from bench.building.continuations import sample
 from bench.datasets import continuations
 from bench.datasets._continuation_prompts import prompts
 from bench.datasets._continuation_targets import load_targets
@@ -31,7 +30,6 @@ from bench.models.vocabulary import vocabulary_digest
 from bench.testing import tiny_model
 
 DATA = Path(continuations.__file__).parent / "continuations_data"
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "make_continuations.py"
 START, SPECIAL = 1, range(5)  # <s>; <pad> <s> </s> <unk> <mask>
 
 Cases = Callable[[Split], tuple[EditCase, ...]]
@@ -280,15 +278,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_targets(tmp_path)
 
 
-@pytest.fixture
-def tool() -> ModuleType:
-    """Import the tool that makes the targets."""
-    spec = importlib.util.spec_from_file_location("make_continuations", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _sample(
+    lm: LanguageModel, asked: Sequence[tuple[int, ...]], names: Sequence[str], seed: int
+) -> tuple[list[tuple[int, ...]], int]:
+    """Sample as tools/make_continuations.py does."""
+    return sample(lm, asked, names, seed, tokens=10, fewest_unlikely=2)
 
 
 def _prompts(lm: LanguageModel, count: int) -> list[tuple[int, ...]]:
@@ -298,24 +292,24 @@ def _prompts(lm: LanguageModel, count: int) -> list[tuple[int, ...]]:
     ]
 
 
-def test_a_sampled_target_depends_on_its_name_and_the_seed_alone(tool: ModuleType) -> None:
+def test_a_sampled_target_depends_on_its_name_and_the_seed_alone() -> None:
     lm = tiny_model("causal")
     asked, names = _prompts(lm, 9), [f"case/{number}" for number in range(9)]
 
-    together, _ = tool.sample(lm, asked, names, 0)
+    together, _ = _sample(lm, asked, names, 0)
 
-    assert [tool.sample(lm, [a], [n], 0)[0][0] for a, n in zip(asked, names, strict=True)] == together
+    assert [_sample(lm, [a], [n], 0)[0][0] for a, n in zip(asked, names, strict=True)] == together
     assert len(set(together)) == 9
-    assert set(tool.sample(lm, asked, names, 1)[0]).isdisjoint(together)
+    assert set(_sample(lm, asked, names, 1)[0]).isdisjoint(together)
 
 
-def test_a_sampled_target_has_two_tokens_that_are_not_the_first_choice_and_no_special_one(tool: ModuleType) -> None:
+def test_a_sampled_target_has_two_tokens_that_are_not_the_first_choice_and_no_special_one() -> None:
     lm = tiny_model("causal")
     # Its embeddings are its output weights: this makes the model sure of its first choice, and so repeat many draws.
     lm.input_embeddings.mul_(6)
     asked = _prompts(lm, 40)
 
-    found, drawn_again = tool.sample(lm, asked, [str(number) for number in range(40)], 0)
+    found, drawn_again = _sample(lm, asked, [str(number) for number in range(40)], 0)
 
     answers = lm.answers(lm.batch(list(zip(asked, found, strict=True))))
     logits = answers.logits.index_fill(1, torch.tensor(lm.tokenizer.all_special_ids), -torch.inf)
@@ -326,7 +320,7 @@ def test_a_sampled_target_has_two_tokens_that_are_not_the_first_choice_and_no_sp
     assert {len(target) for target in found} == {10}
 
 
-def test_tokens_are_sampled_at_temperature_1(tool: ModuleType) -> None:
+def test_tokens_are_sampled_at_temperature_1() -> None:
     lm = tiny_model("causal")
     lm.input_embeddings.mul_(2)  # sure enough of a token to count it, and not so sure that draws are repeated
     prompt = _prompts(lm, 1)[0]
@@ -334,7 +328,7 @@ def test_tokens_are_sampled_at_temperature_1(tool: ModuleType) -> None:
     logits[lm.tokenizer.all_special_ids] = -torch.inf
     share, token = logits.softmax(0).max(0)
 
-    found, drawn_again = tool.sample(lm, [prompt] * 1500, [str(number) for number in range(1500)], 0)
+    found, drawn_again = _sample(lm, [prompt] * 1500, [str(number) for number in range(1500)], 0)
 
     deviation = float(share * (1 - share) / 1500) ** 0.5
     assert drawn_again == 0
@@ -356,13 +350,13 @@ def test_an_unedited_model_says_fewer_than_one_target_in_a_hundred(cases: Cases)
 
 
 @pytest.mark.slow
-def test_the_tool_makes_the_targets_that_are_there(tool: ModuleType, cases: Cases) -> None:
+def test_the_tool_makes_the_targets_that_are_there(cases: Cases) -> None:
     lm = load_model("facts-gpt2-1m")
     if lm.identity not in (DATA / "source.toml").read_text(encoding="utf-8"):
         pytest.skip("the targets were sampled from an earlier build of this model")
     requests = [case.request for case in cases(Split.TUNE)]
 
-    found, _ = tool.sample(lm, [r.prompt for r in requests], [r.id for r in requests], 0)
+    found, _ = _sample(lm, [r.prompt for r in requests], [r.id for r in requests], 0)
 
     # One rounding in ten thousand draws may fall to the other side on another processor.
     assert sum(a != r.target for a, r in zip(found, requests, strict=True)) <= 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,10 +54,10 @@ def renamed(case: EditCase, **changes: Any) -> EditCase:
 
 
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
-def test_every_dataset_keeps_its_splits_apart(name: str, kind: str) -> None:
-    cls = registry.load("datasets", name)
-
-    check_splits(cls(cls.Config(), ModelKind(kind)))
+def test_every_dataset_keeps_its_splits_apart(
+    name: str, kind: str, on_samples: Callable[[str, ModelKind], Dataset[Any]]
+) -> None:
+    check_splits(on_samples(name, ModelKind(kind)))
 
 
 def test_a_subject_of_the_fit_split_in_the_test_split_is_refused_with_both_cases() -> None:
