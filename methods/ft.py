@@ -33,6 +33,9 @@ from bench.models.language_model import LanguageModel
 from bench.models.measures import divergence
 from bench.models.replay import Kept, untouched_blocks
 
+_IN_CACHE = (
+    2**17
+)  # numbers that one step of RMSprop is done for before the next: three such pieces fit in a CPU's cache
 _AT_ONCE = 32  # groups trained together; each keeps a dense change and its second moment
 LastStep = Literal["kept", "lost"]
 
@@ -113,46 +116,54 @@ class FineTune(Editor[FineTuneConfig]):
         return edits
 
     def _train(self, groups: Sequence[Sequence[EditRequest]], generators: Sequence[torch.Generator]) -> list[Edit]:
-        """Train all groups at once: one row a group holds all of its matrices, so that a step is a few operations."""
-        change = torch.zeros((len(groups), sum(shape.numel() for shape in self.shapes)), device=self.lm.device)
-        moment = torch.zeros_like(change)
+        """Train all groups at once: of each matrix, the changes of all groups are one tensor, (groups, *its shape)."""
+        changes = {
+            matrix.name: torch.zeros((len(groups), *shape), device=self.lm.device)
+            for matrix, shape in zip(self.matrices, self.shapes, strict=True)
+        }
+        moments = {name: torch.zeros_like(change) for name, change in changes.items()}
         active = list(range(len(groups)))
         asked = _Asked.of(self.lm, groups, [matrix.name for matrix in self.matrices])
-        done: dict[int, Tensor] = {}
+        done: dict[int, Edit] = {}
         for _ in range(self.config.steps if self.switches.last_step == "kept" else self.config.steps - 1):
-            leaf = change.detach().requires_grad_()
+            leaves = {name: change.requires_grad_() for name, change in changes.items()}
             with torch.enable_grad():
-                loss, is_done = self._loss(leaf, asked, [generators[g] for g in active])
-            done |= {active[i]: change[i].clone() for i in is_done.nonzero().squeeze(1).tolist()}
+                loss, is_done = self._loss(leaves, asked, [generators[g] for g in active])
+            changes = {name: leaf.detach() for name, leaf in leaves.items()}
+            done |= {active[i]: _edit(changes, i) for i in is_done.nonzero().squeeze(1).tolist()}
             left = (~is_done).nonzero().squeeze(1)
             if len(left) == 0:
                 break
-            (grad,) = torch.autograd.grad(loss, [leaf])
+            grads = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
             if len(left) < len(active):
-                change, moment, grad = change[left], moment[left], grad[left]
+                changes, moments, grads = (
+                    {name: value[left] for name, value in values.items()} for values in (changes, moments, grads)
+                )
                 active = [active[i] for i in left.tolist()]
                 asked = asked.select(left)
-            self._step(change, moment, grad)
-        done = {g: change[i] for i, g in enumerate(active)} | done
-        return [WeightEdit(changes=self._changes(done[g])) for g in range(len(groups))]
+            self._step(changes, moments, grads)
+        done |= {g: _edit(changes, i) for i, g in enumerate(active) if g not in done}
+        return [done[g] for g in range(len(groups))]
 
-    def _step(self, change: Tensor, moment: Tensor, grad: Tensor) -> None:
-        """Take one step of RMSprop (torch's defaults), in place, each row clipped by its own norm."""
-        scale = (self.config.clip / (grad.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0)
-        clipped = grad * scale
-        moment.mul_(0.99).addcmul_(clipped, clipped, value=0.01)
-        change.addcdiv_(clipped, moment.sqrt().add_(1e-8), value=-self.config.lr)
+    def _step(self, changes: Mapping[str, Tensor], moments: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
+        """Take one step of RMSprop (torch's defaults), in place, each group's gradient clipped by its own norm."""
+        norms = torch.stack([grad.flatten(1).norm(dim=1) for grad in grads.values()]).norm(dim=0)
+        scale = (self.config.clip / (norms + 1e-6)).clamp(max=1.0)
+        is_clipped = bool((scale < 1).any())
+        for name, grad in grads.items():
+            clipped = grad * scale[:, None, None] if is_clipped else grad
+            size = _IN_CACHE if grad.device.type == "cpu" else grad.numel()
+            parts = [tensor.flatten().split(size) for tensor in (changes[name], moments[name], clipped)]
+            for change, moment, g in zip(*parts, strict=True):
+                moment.mul_(0.99).addcmul_(g, g, value=0.01)
+                change.addcdiv_(g, moment.sqrt().add_(1e-8), value=-self.config.lr)
 
-    def _changes(self, row: Tensor) -> dict[str, Dense]:
-        """Cut a row into the changes of the matrices."""
-        parts = row.split([shape.numel() for shape in self.shapes])
-        matrices = zip(self.matrices, parts, self.shapes, strict=True)
-        return {matrix.name: Dense(part.view(shape)) for matrix, part, shape in matrices}
-
-    def _loss(self, leaf: Tensor, asked: _Asked, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+    def _loss(
+        self, changes: Mapping[str, Tensor], asked: _Asked, generators: Sequence[torch.Generator]
+    ) -> tuple[Tensor, Tensor]:
         """Give the sum of the groups' losses, and for each whether all its targets are answered."""
-        count = len(leaf)
-        rowwise = Rowwise(self.lm, [WeightEdit(changes=self._changes(row)) for row in leaf])
+        count = len(generators)
+        rowwise = Rowwise.stacked(self.lm, changes)
         answers = rowwise.answers(asked.batch, asked.owner, kept=asked.kept)
         loss = summed_loss(answers, asked.owner, count, self.config.reduction)
         if self.config.kl:
@@ -202,6 +213,11 @@ class _Asked:
         rows = torch.isin(self.owner, left).nonzero().squeeze(1)
         owner = torch.searchsorted(left, self.owner[rows])
         return _Asked(self.batch.select(rows), owner, self.kept.select(rows, self.batch.size))
+
+
+def _edit(changes: Mapping[str, Tensor], index: int) -> Edit:
+    """Give the edit of one group as it is now."""
+    return WeightEdit(changes={name: Dense(change[index].clone()) for name, change in changes.items()})
 
 
 def _text(value: str | Sequence[int]) -> str | tuple[int, ...]:

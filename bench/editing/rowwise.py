@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from bench.editing.edit import Change, Dense, Edit, ForwardEdit, LowRank, ModuleEdit, Replacement, Rows, WeightEdit
-from bench.editing.terms import Addition, Term, dense_term, is_smaller_dense, low_rank_term
+from bench.editing.terms import Addition, Term, dense_term, is_smaller_dense, low_rank_term, stacked_term
 from bench.errors import EditError
 from bench.models.answers import Answers
 from bench.models.encoding import Batch, Text
@@ -45,12 +45,28 @@ class Rowwise:
         self._lm = lm
         self._edits = tuple(edits)
         self._terms = _terms(lm, self._edits)
+        self._touched = tuple(path for edit in self._edits for path in edit.touches)
+
+    @classmethod
+    def stacked(cls, lm: LanguageModel, changes: Mapping[str, Tensor]) -> Rowwise:
+        """Make edits ready whose dense changes lie side by side; they are read where they lie.
+
+        Args:
+            lm: the model.
+            changes: for each weight of a Linear or Conv1D, by name, that of K edits, (K, *its shape); edit k is row k.
+        """
+        made = cls(lm, ())
+        made._touched = tuple(changes)
+        for name, values in changes.items():
+            module = _linear(lm, name)
+            is_stored_in_out = isinstance(module, Conv1D)
+            made._terms[name.rpartition(".")[0]] = [stacked_term(values if is_stored_in_out else values.mT)]
+        return made
 
     @property
     def depths(self) -> tuple[int, ...]:
         """How many of the lowest blocks of each stack no edit changes: what they give can be kept and replayed."""
-        touched = [path for edit in self._edits for path in edit.touches]
-        return untouched_blocks(self._lm.architecture, touched)
+        return untouched_blocks(self._lm.architecture, self._touched)
 
     def answers(
         self,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from bench.editing.edit import LowRank
 
-__all__ = ["Addition", "Term", "dense_term", "is_smaller_dense", "low_rank_term"]
+__all__ = ["Addition", "Term", "dense_term", "is_smaller_dense", "low_rank_term", "stacked_term"]
 
 # A term, given the edit of each row, gives what to add to a module's output for its input.
 Addition = Callable[[Tensor, Tensor], Tensor]
@@ -41,28 +41,38 @@ def low_rank_term(changes: Mapping[int, LowRank], count: int) -> Term:
         a, b = _chosen(left, which), _chosen(right, which)
         return lambda x: x @ a.to(x.dtype) @ b.to(x.dtype)
 
-    return _term(product, _places(changes, count, left.device), left[0].numel() + right[0].numel())
+    place = _places(changes, count, left.device)
+    return _term(product, place, len(left), left[0].numel() + right[0].numel())
 
 
 def dense_term(changes: Mapping[int, Tensor], count: int, *, is_bias: bool) -> Term:
     """Make the term of matrices (in, out), or of biases (out,); arguments as of `low_rank_term`."""
     stacked = torch.stack(list(changes.values()))
+    return _dense(stacked, _places(changes, count, stacked.device), is_bias=is_bias)
 
+
+def stacked_term(changes: Tensor) -> Term:
+    """Make the term of one matrix (in, out) an edit, stacked as (edits, in, out) and used in place."""
+    return _dense(changes, _places(range(len(changes)), len(changes), changes.device), is_bias=False)
+
+
+def _dense(stacked: Tensor, place: Tensor, *, is_bias: bool) -> Term:
     def product(which: Tensor | int) -> _Product:
         delta = _chosen(stacked, which)
         if is_bias:
             return lambda x: delta.to(x.dtype).unsqueeze(-2).expand(*x.shape[:-1], -1)
         return lambda x: x @ delta.to(x.dtype)
 
-    return _term(product, _places(changes, count, stacked.device), stacked[0].numel())
+    return _term(product, place, len(stacked), stacked[0].numel())
 
 
-def _term(product: Callable[[Tensor | int], _Product], place: Tensor, numbers: int) -> Term:
+def _term(product: Callable[[Tensor | int], _Product], place: Tensor, count: int, numbers: int) -> Term:
     """Make a term that multiplies all rows at once, or those of one edit after those of another.
 
     Args:
         product: given the places of the rows' changes, or one place for all, gives what multiplies (K, T, in) rows.
         place: of each edit among the changes, -1 for none.
+        count: how many changes there are.
         numbers: of one change. Copied for each row they may need more memory than the model itself.
     """
 
@@ -71,7 +81,7 @@ def _term(product: Callable[[Tensor | int], _Product], place: Tensor, numbers: i
         distinct = which.unique().tolist()
         if len(distinct) == 1:
             multiply = product(distinct[0])
-        elif len(which) * numbers > _MOST_COPIED:
+        elif len(which) * numbers > _MOST_COPIED and not _is_each(which, count):
             multiply = _by_turns({at: (which == at).nonzero().squeeze(1) for at in distinct}, product)
         else:
             multiply = product(which)
@@ -107,11 +117,18 @@ def _padded(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _chosen(stacked: Tensor, which: Tensor | int) -> Tensor:
-    """Give one of some stacked tensors, or one a row."""
-    return stacked[which] if isinstance(which, int) else stacked.index_select(0, which)
+    """Give one of some stacked tensors, or one a row: all of them as they are, where each row has its own."""
+    if isinstance(which, int):
+        return stacked[which]
+    return stacked if _is_each(which, len(stacked)) else stacked.index_select(0, which)
 
 
-def _places(changes: Mapping[int, object], count: int, device: torch.device) -> Tensor:
+def _is_each(which: Tensor, count: int) -> bool:
+    """Say whether each row has a change of its own, in their order."""
+    return len(which) == count and torch.equal(which, torch.arange(count, device=which.device))
+
+
+def _places(changes: Iterable[int], count: int, device: torch.device) -> Tensor:
     """Give for each edit its place among the stacked changes, -1 for none; one more -1 for rows without edit."""
     place = torch.full((count + 1,), -1)
     for at, index in enumerate(changes):

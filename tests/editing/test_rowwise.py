@@ -104,6 +104,26 @@ def test_mixed_rows_equal_the_written_edits(family: str) -> None:
             assert not torch.equal(logits(found, row), logits(plain, row))
 
 
+@pytest.mark.parametrize("edit_of_row", [[0, 1, 2], [2, 0, 1], [1, 1, 1], [-1, 0, 2]])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_dense_changes_that_lie_side_by_side_are_those_of_separate_edits(family: str, edit_of_row: list[int]) -> None:
+    lm = tiny_model(family)
+    changes = {m.name: draw(m.block, 3, *lm.model.get_parameter(m.name).shape) for m in lm.matrices("last:1")}
+    edits = [WeightEdit(changes={name: Dense(values[i]) for name, values in changes.items()}) for i in range(3)]
+    changes = {name: values.clone().requires_grad_() for name, values in changes.items()}
+    rows = batch(lm).select(torch.arange(3))
+    stacked = Rowwise.stacked(lm, changes)
+
+    found = stacked.answers(rows, torch.tensor(edit_of_row))
+
+    expected = Rowwise(lm, edits).answers(rows, torch.tensor(edit_of_row))
+    assert_close(found.logits.detach(), expected.logits)
+    assert stacked.depths == Rowwise(lm, edits).depths
+    grads = torch.autograd.grad(found.log_probs().sum(), list(changes.values()))
+    used = {row for row in edit_of_row if row >= 0}
+    assert all({i for i in range(3) if bool((grad[i] != 0).any())} == used for grad in grads)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_rows_without_an_edit_are_unchanged_bit_for_bit(family: str) -> None:
