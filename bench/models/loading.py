@@ -36,7 +36,7 @@ transformers.utils.logging.disable_progress_bar()
 __all__ = ["DTYPES", "identify_model", "load_model", "loaded_kind", "wrap_model"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_NAMES: dict[object, str] = {dtype: name for name, dtype in DTYPES.items()}
 _LOAD_ERRORS = (OSError, ValueError, HFValidationError, SafetensorError, KeyError, RuntimeError, ImportError)
 # what transformers says where the hub was not reached and its cache holds nothing
 _OFFLINE = ("couldn't connect", "offline mode", "cached files", "cannot find the requested files", "local cache")

@@ -191,8 +191,18 @@ def test_cases_that_do_not_fit_are_left_out_and_noted(cells: CellMaker, run: Run
     outcome = run(cells(sets=("toy.long=2",))[0])
 
     assert sorted(set(answers(outcome)["edit_id"])) == ["tiny/0402", "tiny/0403", "tiny/0404", "tiny/0405"]
-    assert len(outcome.result.notes) == 2
-    assert "'tiny/0400' was left out" in outcome.result.notes[0]
+    count, *sentences = outcome.result.notes
+    assert count == "cases left out because they do not fit into the model: 2"
+    assert [f"'tiny/040{i}' was left out" in sentence for i, sentence in enumerate(sentences)] == [True, True]
+
+
+def test_cases_that_do_not_fit_are_kept_from_the_fit_and_counted(cells: CellMaker, run: Run) -> None:
+    outcome = run(cells(methods=("mend",), sets=("toy.long=2",))[0])
+
+    assert outcome.result.status == Status.DONE
+    assert outcome.result.notes[-1] == (
+        "cases kept from the fit because they do not fit into the model: 2 of the fit split, 2 of the tune split"
+    )
 
 
 def test_too_few_edits_fail_with_the_number_that_there_is(cells: CellMaker, run: Run) -> None:
