@@ -85,11 +85,13 @@ class Fitting:
                 f"all cases of the tune split are scored, so that {cls.name!r} would choose its state on the very "
                 "cases that it is scored on. Ask for fewer edits."
             )
-        cases, too_long = fitting(self._lm, self._dataset.cases(Split.FIT))
-        tune, too_long_to_tune = fitting(self._lm, tune)
-        if too_long + too_long_to_tune:
-            left_out = f"{too_long} of the fit split, {too_long_to_tune} of the tune split"
-            self.notes.append(f"cases kept from the fit because they do not fit into the model: {left_out}")
+        cases = list(self._dataset.cases(Split.FIT))
+        if _prepares(cls):
+            cases, too_long = fitting(self._lm, cases)
+            tune, too_long_to_tune = fitting(self._lm, tune)
+            if too_long + too_long_to_tune:
+                left_out = f"{too_long} of the fit split, {too_long_to_tune} of the tune split"
+                self.notes.append(f"cases kept from the fit because they do not fit into the model: {left_out}")
         checkpoint = self._task.checkpoint
         return PreparationData(
             cases=tuple(cases),
@@ -142,6 +144,11 @@ class Fitting:
             "cpu_seconds": before.get("cpu_seconds", 0.0) + now.cpu_seconds,
             "peak_memory_bytes": max(before.get("peak_memory_bytes", 0.0), float(now.peak_memory_bytes)),
         }
+
+
+def _prepares(cls: type[Editor[Any]]) -> bool:
+    """Say whether an editor learns anything before it edits."""
+    return getattr(cls.prepare, "__func__", None) is not getattr(Editor.prepare, "__func__", None)
 
 
 def restored(stored: Fitted | Checkpoint) -> State:
