@@ -30,6 +30,7 @@ from bench.running.environment import environment
 from bench.running.fitting import Fitting, restored
 from bench.running.grouping import Group, group_cases, void_probes
 from bench.running.questions import Question, ask, check_vocabulary
+from bench.running.room import Room
 from bench.running.rows import answer_rows
 from bench.running.scoring import Measure, measure_edited, measure_unedited, speak
 from bench.running.task import Fitted, Message, Outcome, Progress, Task
@@ -70,6 +71,7 @@ class CellRun:
         self._on_message = on_message
         self._notes: list[str] = []
         self._costs: list[CostRow] = []
+        self._room = Room()
 
     def compute(self, started: str) -> Outcome:
         """Compute the cell.
@@ -108,7 +110,7 @@ class CellRun:
         answers = [answer_rows(lm, cases, questions, original, Phase.ORIGINAL, group_of=group_of)]
         with written(lm, change or WeightEdit(changes={})):
             if change is not None:
-                base = measure_unedited(lm, questions)
+                base = measure_unedited(lm, questions, room=self._room)
                 answers.append(answer_rows(lm, cases, questions, base, Phase.BASE, group_of=group_of))
             answers.append(self._edited(editor, cases, scored, groups))
         if lm.digest() != digest:
@@ -153,7 +155,7 @@ class CellRun:
         texts = [f"{q.probe.prompt!r}\t{q.answer!r}" for q in questions]
         key = hashlib.sha256("\n".join(texts).encode()).hexdigest()
         if key not in self._known_answers:
-            self._known_answers[key] = measure_unedited(self.lm, questions)
+            self._known_answers[key] = measure_unedited(self.lm, questions, room=self._room)
         return self._known_answers[key]
 
     def _prepare(self, cls: type[Editor[Any]], config: object, scored: Collection[str]) -> State:
@@ -213,12 +215,12 @@ class CellRun:
         asked = [question for question in questions if question.case in edit_of]
         owner = [edit_of[q.case] for q in asked]
         application = self.cell.application
-        measures = measure_edited(self.lm, asked, edits, owner, application=application)
+        measures = measure_edited(self.lm, asked, edits, owner, application=application, room=self._room)
         spoken = [i for i, question in enumerate(asked) if question.is_generated]
         outputs: dict[int, str] = {}
         if spoken:
             whose = [owner[i] for i in spoken]
-            texts = speak(self.lm, [asked[i] for i in spoken], edits, whose, application=application)
+            texts = speak(self.lm, [asked[i] for i in spoken], edits, whose, application=application, room=self._room)
             outputs = dict(zip(spoken, texts, strict=True))
         group_of = {place: group.name for group in groups for place in group.places}
         return answer_rows(self.lm, cases, asked, measures, Phase.EDITED, outputs=outputs, group_of=group_of)

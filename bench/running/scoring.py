@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import groupby
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from bench.models.language_model import LanguageModel
 from bench.models.measures import divergence
 from bench.models.replay import Kept, untouched_blocks
 from bench.running.questions import MOST_ROWS, Question, plan_batches
+from bench.running.room import Room
 
 __all__ = ["APPLICATIONS", "Measure", "applied", "measure_edited", "measure_unedited", "speak"]
 
@@ -57,21 +58,31 @@ def applied(lm: LanguageModel, edits: Sequence[Edit], application: str) -> Itera
 
 
 @torch.inference_mode()
-def measure_unedited(lm: LanguageModel, questions: Sequence[Question]) -> list[Measure]:
+def measure_unedited(lm: LanguageModel, questions: Sequence[Question], *, room: Room | None = None) -> list[Measure]:
     """Measure the model's own answers, one a question; what is asked twice is computed once."""
+    room = room or Room()
     asked = [(question.probe.prompt, question.answer) for question in questions]
     distinct = list(dict.fromkeys(asked))
     encoded = [lm.encoder.encode(prompt, answer) for prompt, answer in distinct]
     measures: dict[tuple[Text, Text], Measure] = {}
+
+    def together(indices: Sequence[int]) -> list[Measure]:
+        return _measures(lm.answers(lm.collate([encoded[i] for i in indices])), None)
+
     for indices in plan_batches(encoded, range(len(distinct))):
-        answers = lm.answers(lm.collate([encoded[i] for i in indices]))
-        measures.update(zip([distinct[i] for i in indices], _measures(answers, None), strict=True))
+        measures.update(zip([distinct[i] for i in indices], room.compute(indices, together), strict=True))
     return [measures[pair] for pair in asked]
 
 
 @torch.inference_mode()
 def measure_edited(
-    lm: LanguageModel, questions: Sequence[Question], edits: Sequence[Edit], owner: Sequence[int], *, application: str
+    lm: LanguageModel,
+    questions: Sequence[Question],
+    edits: Sequence[Edit],
+    owner: Sequence[int],
+    *,
+    application: str,
+    room: Room | None = None,
 ) -> list[Measure]:
     """Measure the answers under edits, one a question.
 
@@ -81,51 +92,62 @@ def measure_edited(
         edits: all that are in force.
         owner: for each question the place of its edit.
         application: `factored` or `written`.
+        room: what is known of the memory.
     """
+    room = room or Room()
     encoded = [
         lm.encoder.encode(edits[e].rewrite(q.probe.prompt), q.answer) for q, e in zip(questions, owner, strict=True)
     ]
-    compared = [i for i, q in enumerate(questions) if q.is_compared]
-    others = [i for i, q in enumerate(questions) if not q.is_compared]
-    plan = [(indices, True) for indices in plan_batches(encoded, compared)]
-    plan += [(indices, False) for indices in plan_batches(encoded, others)]
-    batches = [lm.collate([encoded[i] for i in indices]) for indices, _ in plan]
     depths = untouched_blocks(lm.architecture, [path for edit in edits for path in edit.touches])
-    before = [
-        _before(lm, [questions[i] for i in indices], batch, [edits[owner[i]] for i in indices], depths)
-        if is_compared
-        else _Before()
-        for (indices, is_compared), batch in zip(plan, batches, strict=True)
-    ]
+    rowwise = Rowwise(lm, edits) if application == "factored" else None
+
+    def together(indices: Sequence[int]) -> list[Measure]:
+        batch = lm.collate([encoded[i] for i in indices])
+        before = _Before()
+        if questions[indices[0]].is_compared:  # then all of them are
+            before = _before(lm, [questions[i] for i in indices], batch, [edits[owner[i]] for i in indices], depths)
+        edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
+        with nullcontext(rowwise) if rowwise else applied(lm, edits, application) as model:
+            answers = model.answers(batch, edit_of_row, kept=before.kept)
+        return _measures(answers, before.answers)
+
     measures: dict[int, Measure] = {}
-    with applied(lm, edits, application) as model:
-        for (indices, _), batch, unedited in zip(plan, batches, before, strict=True):
-            edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
-            answers = model.answers(batch, edit_of_row, kept=unedited.kept)
-            measures.update(zip(indices, _measures(answers, unedited.answers), strict=True))
+    for is_compared in (True, False):
+        chosen = [i for i, question in enumerate(questions) if question.is_compared is is_compared]
+        for indices in plan_batches(encoded, chosen):
+            measures.update(zip(indices, room.compute(indices, together), strict=True))
     return [measures[i] for i in range(len(questions))]
 
 
 @torch.inference_mode()
 def speak(
-    lm: LanguageModel, questions: Sequence[Question], edits: Sequence[Edit], owner: Sequence[int], *, application: str
+    lm: LanguageModel,
+    questions: Sequence[Question],
+    edits: Sequence[Edit],
+    owner: Sequence[int],
+    *,
+    application: str,
+    room: Room | None = None,
 ) -> list[str]:
     """Let the edited model answer prompts freely, one text a question; arguments as of `measure_edited`.
 
     It says as many tokens as an answer of token ids has: a piece of running text has no end of its own.
     """
+    room = room or Room()
     prompts = [edits[e].rewrite(q.probe.prompt) for q, e in zip(questions, owner, strict=True)]
     lengths = [len(lm.encoder.prompt_ids(prompt)) for prompt in prompts]
     limits = [MAX_NEW_TOKENS if isinstance(q.answer, str) else len(q.answer) for q in questions]
     order = sorted(range(len(questions)), key=lambda i: (limits[i], lengths[i], i))
     texts: dict[int, str] = {}
     with applied(lm, edits, application) as model:
-        for limit, same in groupby(order, key=lambda i: limits[i]):
+
+        def together(indices: Sequence[int]) -> list[str]:
+            edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
+            return model.generate([prompts[i] for i in indices], edit_of_row, max_new_tokens=limits[indices[0]])
+
+        for _, same in groupby(order, key=lambda i: limits[i]):
             for indices in _chunks(list(same), MOST_ROWS):
-                edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
-                asked = [prompts[i] for i in indices]
-                said = model.generate(asked, edit_of_row, max_new_tokens=limit)
-                texts.update(zip(indices, said, strict=True))
+                texts.update(zip(indices, room.compute(indices, together), strict=True))
     return [texts[i] for i in range(len(questions))]
 
 

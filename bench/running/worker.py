@@ -21,6 +21,7 @@ from bench.records.result import uncompleted
 from bench.records.status import Status
 from bench.running.clock import measured
 from bench.running.environment import environment
+from bench.running.room import is_out_of_memory
 from bench.running.runner import CellRun
 from bench.running.scoring import Measure
 from bench.running.task import Message, Outcome, Progress, Task
@@ -101,8 +102,7 @@ def _dataset(cell: Cell, kind: ModelKind) -> Dataset[object]:
 def _status(error: BaseException) -> Status:
     if isinstance(error, NotFinite):
         return Status.NAN
-    is_full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-    return Status.OOM if is_full else Status.FAILED
+    return Status.OOM if is_out_of_memory(error) else Status.FAILED
 
 
 def _message(error: BaseException) -> str:

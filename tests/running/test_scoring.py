@@ -9,11 +9,13 @@ import torch
 
 from bench.editing.edit import Dense, Edit, LowRank, ModuleEdit, PromptEdit, WeightEdit
 from bench.editing.request import Probe, ProbeKind
+from bench.models.encoding import Batch, Encoded
 from bench.models.generation import generate
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
 from bench.running import questions, scoring
 from bench.running.questions import Question, ask
+from bench.running.room import Room
 from bench.running.scoring import Measure, measure_edited, measure_unedited, speak
 from bench.testing import tiny_cases, tiny_model
 
@@ -242,3 +244,50 @@ def test_scoring_leaves_the_model_as_it_was(application: str) -> None:
 
     assert lm.digest() == before
     assert not any(module._forward_hooks for module in lm.model.modules())
+
+
+@pytest.mark.parametrize("application", ["factored", "written"])
+def test_batches_are_halved_where_memory_runs_out_and_give_the_same(
+    application: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = tiny_model("causal")
+    asked = ask(tiny_cases("causal", 1))
+    edits, owner = low_rank_edits(lm, 1), [0] * len(asked)
+    whole = measure_edited(lm, asked, edits, owner, application=application)
+    said = speak(lm, asked, edits, owner, application=application)
+    room, collate, sizes = Room(), LanguageModel.collate, []
+
+    def small(self: LanguageModel, encoded: Sequence[Encoded]) -> Batch:
+        sizes.append(len(encoded))
+        if len(encoded) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return collate(self, encoded)
+
+    monkeypatch.setattr(LanguageModel, "collate", small)
+    found = measure_edited(lm, asked, edits, owner, application=application, room=room)
+
+    assert log_probs(found) == pytest.approx(log_probs(whole), rel=1e-5)
+    assert [m.kl or 0.0 for m in found] == pytest.approx([m.kl or 0.0 for m in whole], rel=1e-3, abs=1e-6)
+    assert max(sizes) > 2 >= (room.most_rows or 0)
+    assert room.notes() == [f"memory ran out while scoring: batches had at most {room.most_rows} rows from then on"]
+    assert speak(lm, asked, edits, owner, application=application, room=room) == said
+
+
+def test_one_row_that_does_not_fit_is_an_error() -> None:
+    def together(rows: Sequence[int]) -> list[int]:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Room().compute([1, 2, 3], together)
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    tried = []
+
+    def together(rows: Sequence[int]) -> list[int]:
+        tried.append(len(rows))
+        raise RuntimeError("a shape is wrong")
+
+    with pytest.raises(RuntimeError, match="a shape is wrong"):
+        Room().compute([1, 2, 3], together)
+    assert tried == [3]
