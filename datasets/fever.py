@@ -29,8 +29,8 @@ from bench.models.kind import ModelKind
 __all__ = ["Fever", "FeverConfig"]
 
 _UNSURE = "NOT ENOUGH INFO"
-# FEVER-Symmetric counts its variants of a claim 2, 3, 4 behind the claim's own number and nine digits of padding.
-_VARIANT = re.compile(r"(\d+?)0{5,}[234]")
+# FEVER-Symmetric counts its variants of a claim: the claim's own number, six noughts, and 2, 3 or 4.
+_VARIANT = re.compile(r"(\d+)0{6}[234]")
 
 
 @config
