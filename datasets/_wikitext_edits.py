@@ -17,7 +17,7 @@ from bench.errors import DataError, ModelError
 from bench.models.catalogue import find_model
 from bench.models.vocabulary import vocabulary_digest
 
-__all__ = ["edit_entries", "edit_reader", "find_vocabulary"]
+__all__ = ["edit_entries", "edit_reader", "find_tokenizer", "find_vocabulary"]
 
 _PAPER_FIELDS = ("n_tokens", "original", "completions")
 

@@ -142,6 +142,7 @@ def test_a_relative_path_is_looked_for_here_and_below_bench_data(
         (folder / "sub" / "both").write_text(text)
     (data / "one").write_text("data")
     monkeypatch.chdir(here)
+    monkeypatch.delenv("BENCH_DATA", raising=False)
     with pytest.raises(DataError, match=r"zsre\.path is 'one', and there is no such file in .*here\. Give the path"):
         _find("one")
     monkeypatch.setenv("BENCH_DATA", str(data))
