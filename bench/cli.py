@@ -274,6 +274,29 @@ def import_models(
     print(import_(source, name, reads_pickle=allow_pickle), end="")
 
 
+@models_app.command("classifier", epilog="Example:  bench models classifier all-minilm-l6-v2 minilm-fever")
+def make_classifier(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="An encoder: an imported name, a folder or a hub id.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to ask for the classifier by.")],
+    dataset: Annotated[str, typer.Option(help="One with claims for classifiers.")] = "fever",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME.FIELD=VALUE; may be repeated.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the optimiser.")] = 1000,
+    batch: Annotated[int, typer.Option(help="Claims a step.")] = 32,
+    lr: Annotated[float, typer.Option(help="Highest step size.")] = 5e-5,
+    seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 1,
+    plugin: Annotated[list[Path] | None, typer.Option(help="A file with a dataset; may be repeated.")] = None,
+) -> None:
+    """Fine-tune an encoder on the claims of a dataset's fit split, and store it where `--models NAME` finds it."""
+    from bench.building.classifier import ClassifierSettings
+    from bench.commands import models
+
+    chosen = ClassifierSettings(steps=steps, batch=batch, lr=lr, seed=seed)
+    console = _console(is_stderr=True)
+    made = models.classifier(base, name, dataset, tuple(settings or ()), tuple(plugin or ()), chosen, threads, console)
+    print(made, end="")
+
+
 @editors_app.command("list", epilog="Example:  bench editors list --json")
 def list_editors(results: Results = Path("results"), as_json: AsJson = False) -> None:
     """List the fitted editors, and the fits that were interrupted."""

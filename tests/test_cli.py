@@ -26,6 +26,7 @@ _VERBS = [
     ["plot"],
     ["models", "build"],
     ["models", "import"],
+    ["models", "classifier"],
     ["editors", "list"],
     ["editors", "export"],
     ["editors", "import"],

@@ -17,7 +17,7 @@ from bench.models.kind import ModelKind
 from bench.models.loading import load_model
 from bench.models.vocabulary import vocabulary_digest
 
-__all__ = ["sample_edits", "show"]
+__all__ = ["made_dataset", "sample_edits", "show"]
 
 
 def show(name: str, sets: Sequence[str], kind: str, plugins: Sequence[Path], *, as_json: bool) -> str:
@@ -30,7 +30,7 @@ def show(name: str, sets: Sequence[str], kind: str, plugins: Sequence[Path], *, 
         registry.add_file(path)
     plugin = registry.find("datasets", name)
     chosen = ModelKind(kind) if kind else ModelKind(plugin.kinds[0])
-    dataset = _made(name, sets, chosen)
+    dataset = made_dataset(name, sets, chosen)
     check_splits(dataset)
     splits = {str(split): _counted(dataset, split) for split in Split}
     about = {"name": name, "version": plugin.version, "kind": str(chosen), "source": plugin.source, **plugin.card}
@@ -74,7 +74,7 @@ def sample_edits(
     lm = load_model(model)
     if lm.kind is not ModelKind.CAUSAL:
         raise ConfigError(f"{model!r} is a {lm.kind} model, and only a causal one continues a text.")
-    source = _made(dataset, sets, ModelKind.CAUSAL)
+    source = made_dataset(dataset, sets, ModelKind.CAUSAL)
     found = list(source.beginnings(lambda text: list(lm.tokenizer(text)["input_ids"]), edits))
     if not found:
         raise ConfigError(f"{dataset!r} has no passage that is long enough to be edited. Name a larger file.")
@@ -107,7 +107,8 @@ def sample_edits(
     )
 
 
-def _made(name: str, sets: Sequence[str], kind: ModelKind) -> Dataset[Any]:
+def made_dataset(name: str, sets: Sequence[str], kind: ModelKind) -> Dataset[Any]:
+    """Make a dataset with the fields that `NAME.FIELD=VALUE` gives it."""
     cls = registry.load("datasets", name)
     values: dict[str, str] = {}
     for text in sets:

@@ -6,8 +6,6 @@ import hashlib
 import importlib.util
 import io
 import json
-import re
-import secrets
 import shutil
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
@@ -21,15 +19,15 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 
 from bench.errors import ModelError
 from bench.models.architecture import find_architecture
-from bench.models.catalogue import EMBEDDED_FOLDER, models_folder, safe_weights
+from bench.models.catalogue import safe_weights
 from bench.models.kind import ModelKind
 from bench.models.loading import loaded_kind
 from bench.models.packaged import PACKAGED
 from bench.models.random_weights import MODEL_CLASSES
+from bench.models.storing import named_folder, storing
 
 __all__ = ["Imported", "import_model"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}")
 _COPIED = (".safetensors", ".json", ".txt", ".model", ".jinja")  # what a plain folder may hold beside pickles and code
 _ENCODER = "encoder"  # the kind of a model that has no head to answer with; it can be the base of one
 _BASE = ModelKind.CAUSAL  # an encoder's editable matrices do not depend on it
@@ -69,24 +67,14 @@ def import_model(source: str, *, name: str = "", reads_pickle: bool = False) -> 
     path = packaged.locate(source) if packaged and not Path(source).exists() else Path(source).expanduser()
     path = _one_file(path)
     name = name or (source if packaged else path.stem if path.is_file() else path.resolve().name).lower()
-    _check_name(name)
-    digest, folder = _digest(path), models_folder() / name
-    if folder.exists():
-        return _already(name, folder, digest)
+    digest, folder = _digest(path), named_folder(name)
+    if (known := _known(folder, digest)) is not None:
+        return Imported(name=name, kind=known["kind"], parameters=known["parameters"], folder=folder, is_new=False)
     facts = {"source": path.name, "source_sha256": digest, "licence": packaged.licence if packaged else None}
-    temporary = folder.with_name(f".tmp-{name}-{secrets.token_hex(4)}")
-    try:
-        temporary.mkdir(parents=True)
-        found = _from_gguf(path, temporary) if path.is_file() else _from_folder(path, temporary, reads_pickle)
-        for weights in temporary.glob("*.safetensors"):
-            weights.chmod(0o644)  # written for the owner alone; a folder of models may be shared
+    with storing(name) as place:
+        found = _from_gguf(path, place) if path.is_file() else _from_folder(path, place, reads_pickle)
         card = {"name": name, **found, **facts, "torch": torch.__version__, "transformers": version("transformers")}
-        (temporary / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        temporary.rename(folder)
-    except OSError as error:
-        raise ModelError(f"model {name!r} can not be stored as {str(folder)!r}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (place / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return Imported(name=name, kind=found["kind"], parameters=found["parameters"], folder=folder, is_new=True)
 
 
@@ -109,25 +97,12 @@ def _one_file(path: Path) -> Path:
     return files[0]
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or ".." in name:
-        raise ModelError(
-            f"{name!r} is no name for a model: use up to 61 letters, digits, '-', '_' and '.' with --name."
-        )
-    if (EMBEDDED_FOLDER / name).exists():
-        raise ModelError(f"{name!r} is an embedded model. Choose another name with --name.")
-
-
-def _already(name: str, folder: Path, digest: str) -> Imported:
-    card: dict[str, Any] = {}
+def _known(folder: Path, digest: str) -> dict[str, Any] | None:
+    """Give the card of what is stored there, if it was made from the same files."""
     with suppress(OSError, ValueError):
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    if card.get("source_sha256") != digest:
-        raise ModelError(
-            f"another model is stored as {str(folder)!r} already. Delete that folder, or choose another name "
-            "with --name."
-        )
-    return Imported(name=name, kind=card["kind"], parameters=card["parameters"], folder=folder, is_new=False)
+        card: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        return card if card.get("source_sha256") == digest else None
+    return None
 
 
 def _from_gguf(path: Path, folder: Path) -> dict[str, Any]:
