@@ -170,7 +170,7 @@ def _train(
         chosen, waiting = waiting[: settings.batch], waiting[settings.batch :]
         loss = lm.answers(lm.batch(chosen)).loss()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(lm.model.parameters(), 1.0)  # as BERT was fine-tuned
         optimiser.step()
         schedule.step()

@@ -71,6 +71,8 @@ def measured(device: torch.device, *, memory: bool = True) -> Iterator[Cost]:
 def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def _watch(device: torch.device) -> _CudaWatch | _ResidentWatch:
