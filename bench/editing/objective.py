@@ -5,7 +5,7 @@ Source: Mitchell et al. 2022 (arXiv:2110.11309), section 3.2, equation 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -182,7 +182,9 @@ def edit_losses(
 
     gap, was_right, stays_right = _Values(), _Values(), _Values()
     of_locality = torch.tensor([group for group, _ in batch.locality], device=lm.device)
-    for part, known in before or [(part, None) for part in locality_parts(lm, batch, positions)]:
+    given: Iterable[tuple[Part, Answers | None]]
+    given = before or ((part, None) for part in locality_parts(lm, batch, positions))
+    for part, known in given:
         below = kept(part)
         first = _quietly(lm, part, weights, below) if known is None else known
         then = rowwise.answers(part.batch, of_locality[part.rows], weights, kept=below)

@@ -88,7 +88,7 @@ class _Divergence(torch.autograd.Function):
         return result
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
         (grad,) = grads
         before, after, of_before, of_after, values = ctx.saved_tensors

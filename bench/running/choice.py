@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from bench.editing.request import EditCase, Probe, ProbeKind
+from bench.editing.request import EditCase, Probe, ProbeKind, Text
 from bench.errors import DataError
 from bench.models.language_model import LanguageModel
 from bench.running.questions import Question, ask
@@ -81,13 +81,10 @@ def choose(lm: LanguageModel, cases: Iterable[EditCase], count: int, *, asking: 
 
 
 def fitting(lm: LanguageModel, cases: Iterable[EditCase]) -> tuple[list[EditCase], int]:
-    """Give the cases that fit into the model, and how many do not: a fit draws from what this gives.
-
-    Only what could be too long is tokenised: a token is at least one character of plain ASCII.
-    """
+    """Give the cases that fit into the model, and how many do not: a fit draws from what this gives."""
     kept, left_out = [], 0
     for case in cases:
-        if _is_short(lm, case) or _problem(lm, case) is None:
+        if _problem(lm, case) is None:
             kept.append(case)
         else:
             left_out += 1
@@ -106,32 +103,30 @@ def _encoded(
 
 
 def _problem(lm: LanguageModel, case: EditCase, *, is_asked: bool = False) -> DataError | None:
+    """Say what of a case does not fit into the model. Only what could be too long is tokenised."""
+    request = case.request
+    pairs = [(request.prompt, request.target), *((q.probe.prompt, q.answer) for q in ask([case]))]
+    if is_asked and request.old_target is not None:
+        pairs.append((request.prompt, request.old_target))
     try:
-        lm.encoder.encode(case.request.prompt, case.request.target)
-        for question in ask([case]):
-            lm.encoder.encode(question.probe.prompt, question.answer)
-        if is_asked and case.request.old_target is not None:
-            lm.encoder.encode(case.request.prompt, case.request.old_target)
+        for prompt, answer in pairs:
+            if not _is_short(lm, prompt, answer):
+                lm.encoder.encode(prompt, answer)
     except DataError as error:
         return error
     return None
 
 
-def _is_short(lm: LanguageModel, case: EditCase) -> bool:
-    limit = lm.encoder.max_length
-    if lm.encoder.is_chat:
-        return False  # nobody knows how long its template is
-    pairs = [(case.request.prompt, case.request.target), *((q.probe.prompt, q.answer) for q in ask([case]))]
-    for prompt, answer in pairs:
-        if not isinstance(prompt, str) or not isinstance(answer, str):
-            return False
-        if not answer.strip() or not (prompt + answer).isascii():
-            return False
-        if limit is not None and len(prompt) + len(answer) + _SPARE_TOKENS > limit:
-            return False
-        if lm.encoder.label_ids and answer not in lm.encoder.label_ids:
-            return False
-    return True
+def _is_short(lm: LanguageModel, prompt: Text, answer: Text) -> bool:
+    """Say whether a text fits for certain: a token is at least one character of plain ASCII."""
+    encoder = lm.encoder
+    if encoder.is_chat or not isinstance(prompt, str) or not isinstance(answer, str):
+        return False  # nobody knows how long a chat's template is
+    if not answer.strip() or not (prompt + answer).isascii():
+        return False
+    if encoder.label_ids and answer not in encoder.label_ids:
+        return False
+    return encoder.max_length is None or len(prompt) + len(answer) + _SPARE_TOKENS <= encoder.max_length
 
 
 def _known(cases: Sequence[EditCase], asking: Asking) -> list[bool]:

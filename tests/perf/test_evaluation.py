@@ -1,0 +1,155 @@
+"""How long a whole evaluation takes on the embedded 3M model, and how much of it is the harness's own."""
+
+from __future__ import annotations
+
+import copy
+import cProfile
+import pstats
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from plain import plain_for
+from pytest_benchmark.fixture import BenchmarkFixture
+from subjects import single_thread
+from torch import Tensor
+
+from bench import registry
+from bench.editing.config import build_config, config_values
+from bench.editing.dataset import Split
+from bench.editing.editor import Editor
+from bench.editing.request import EditCase, ProbeKind
+from bench.models.kind import ModelKind
+from bench.models.language_model import LanguageModel
+from bench.models.loading import identify_model, load_model
+from bench.records.cell import Cell
+from bench.records.status import Status
+from bench.running.questions import ask
+from bench.running.scoring import measure_edited
+from bench.running.task import Task
+from bench.running.worker import Worker
+
+MODEL = "facts-gpt2-3m"
+EDITS, AT_ONCE = 100, 32  # as the runner takes them
+TWENTY = {"rephrases": 2, "locality_relation": 9, "locality_subject": 4, "locality_distant": 4, "texts": 0}  # + request
+
+
+def plain_evaluation(editor: Editor[Any], cases: Sequence[EditCase]) -> list[tuple[int, float]]:
+    """Edit a copy of the model for each case, and ask it one prompt at a time: tokens that are right, and divergence."""
+    lm, edit = editor.lm, plain_for(editor).edit
+    found = []
+    for case in cases:
+        model = copy.deepcopy(lm.model)
+        weights: Mapping[str, Tensor] = edit(case.request)
+        for name, weight in weights.items():
+            model.get_parameter(name).data.copy_(weight)
+        for question in ask([case]):
+            batch = lm.batch([(question.probe.prompt, question.answer)])
+            with torch.no_grad():
+                after = model(input_ids=batch.input_ids).logits[0]
+                kl = 0.0
+                if question.probe.kind is ProbeKind.LOCALITY:
+                    p, q = lm.model(input_ids=batch.input_ids).logits[0].log_softmax(1), after.log_softmax(1)
+                    kl = float((p.exp() * (p - q)).sum(1)[batch.positions].mean())
+            found.append((int((after[batch.positions].argmax(1) == batch.labels).sum()), kl))
+    return found
+
+
+def evaluation(editor: Editor[Any], cases: Sequence[EditCase]) -> list[tuple[int, float]]:
+    """Edit and score as the runner does."""
+    found = []
+    for first in range(0, len(cases), AT_ONCE):
+        part = cases[first : first + AT_ONCE]
+        edits = editor.edit_each([[case.request] for case in part], generators=[torch.Generator() for _ in part])
+        asked = ask(part)
+        measures = measure_edited(editor.lm, asked, edits, [q.case for q in asked], application="factored")
+        found += [(measure.tokens_correct, measure.kl or 0.0) for measure in measures]
+    return found
+
+
+def mend(lm: LanguageModel) -> Editor[Any]:
+    cls: type[Any] = registry.load("methods", "mend")
+    config = build_config(cls.Config, {}, owner="mend")
+    made: Editor[Any] = cls(lm, config, cls.initial_state(lm, config, torch.Generator().manual_seed(0)))
+    return made
+
+
+def facts(count: int) -> list[EditCase]:
+    cls = registry.load("datasets", "facts")
+    dataset = cls(build_config(cls.Config, TWENTY, owner="facts"), ModelKind.CAUSAL)
+    return [case for case, _ in zip(dataset.cases(Split.TUNE), range(count), strict=False)]
+
+
+@pytest.mark.perf
+def test_an_evaluation_takes_less_than_a_fifth_of_that_of_plain_code(benchmark: BenchmarkFixture) -> None:
+    with single_thread():
+        editor, cases = mend(load_model(MODEL)), facts(EDITS)
+        few = cases[:AT_ONCE]
+        start = time.process_time()
+        expected = plain_evaluation(editor, few)
+        plain_seconds = (time.process_time() - start) / len(few)
+
+        found = benchmark.pedantic(evaluation, args=(editor, cases), rounds=3, warmup_rounds=1)
+
+        start = time.process_time()
+        evaluation(editor, cases)
+        ratio = plain_seconds / ((time.process_time() - start) / len(cases))
+    same = [mine[0] == theirs[0] for mine, theirs in zip(found, expected, strict=False)]
+    assert sum(same) / len(expected) > 0.999  # sums in another order may turn a tie
+    assert [kl for _, kl in found[: len(expected)]] == pytest.approx([kl for _, kl in expected], rel=1e-2, abs=1e-4)
+    benchmark.extra_info["ratio"] = ratio
+    assert ratio > 5
+
+
+@pytest.mark.perf
+def test_the_harness_itself_takes_a_twentieth_of_a_run_at_most(tmp_path: Path) -> None:
+    """Self time of all Python code but that of torch, transformers and the editors' methods, by a profile."""
+    cell = _cell()
+    with single_thread():
+        worker = Worker()
+        worker.run(Task(cell=_cell(edits=20, steps=2)))  # start-up: the model, the dataset, lazy imports
+        profile = cProfile.Profile()
+        outcome = profile.runcall(worker.run, Task(cell=cell))
+    assert outcome.result.status is Status.DONE
+    stats = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    total = sum(entry[2] for entry in stats.values())
+    own = sum(entry[2] for (file, _, name), entry in stats.items() if _is_ours(file, name))
+    print(f"harness: {own:.2f} of {total:.2f} s, {own / total:.1%}")
+    assert own / total <= 0.05
+
+
+def _is_ours(file: str, name: str) -> bool:
+    if file == "~":  # built in: torch's operators and the tokenizers', or Python's own
+        return not any(part in name for part in ("torch", "Tensor", "tokenizers", "run_backward"))
+    theirs = ("/torch/", "/transformers/", "/bench/methods/", "/methods/")
+    return not any(part in Path(file).as_posix() for part in theirs)
+
+
+def _cell(*, edits: int = 200, steps: int = 100) -> Cell:
+    method, dataset, entry = registry.load("methods", "mend"), registry.load("datasets", "facts"), identify_model(MODEL)
+    values = config_values(build_config(method.Config, {"steps": steps}, owner="mend"))
+    of_dataset = config_values(build_config(dataset.Config, {}, owner="facts"))
+    made = dataset(build_config(dataset.Config, {}, owner="facts"), ModelKind.CAUSAL)
+    return Cell(
+        method="mend",
+        method_version=method.version,
+        config=values,
+        plugin_digest="0",
+        model=MODEL,
+        model_digest=entry.identity,
+        model_kind="causal",
+        dataset="facts",
+        dataset_digest=made.digest(),
+        dataset_config=of_dataset,
+        split="tune",
+        edits=edits,
+        mode="single",
+        dtype="fp32",
+        application="factored",
+        device="cpu",
+        threads=1,
+        seed=0,
+    )
