@@ -152,7 +152,7 @@ class EditableNetwork(LearnedEditor[EditableConfig]):
         gaps = []
         for part, answers in current:
             with torch.no_grad():
-                original = self.lm.answers(part.batch)
+                original = self.lm.answers(part.batch, is_sparse=True)
             gaps.append(original.mean_rows(divergence(original.logits, answers.logits)))
         return torch.cat(gaps).mean()
 

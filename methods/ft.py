@@ -182,7 +182,7 @@ class FineTune(Editor[FineTuneConfig]):
         for part in locality_parts(self.lm, batch, self.config.locality_positions):
             kept = self.lm.keep(part.batch, rowwise.depths)
             with torch.no_grad():
-                before = self.lm.answers(part.batch, kept=kept)
+                before = self.lm.answers(part.batch, kept=kept, is_sparse=True)
             after = rowwise.answers(part.batch, part.rows, kept=kept)
             total = total + before.mean_rows(divergence(before.logits, after.logits)).sum()
         return total

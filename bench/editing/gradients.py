@@ -87,7 +87,10 @@ def edit_gradients(
     # The fused attention kernels have no second derivative; torch's plain one has.
     attention = sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext()
     with torch.enable_grad(), attention, _tapped(lm, matrices) as taps:
-        answers = Rowwise(lm, under).answers(batch, owner, weights) if under else lm.answers(batch, weights)
+        if under:
+            answers = Rowwise(lm, under).answers(batch, owner, weights)
+        else:
+            answers = lm.answers(batch, weights, is_sparse=True)
         loss = summed_loss(answers, owner, len(groups), reduction)
         grads = torch.autograd.grad(loss, [taps[m.name].shift for m in matrices], create_graph=create_graph)
     return {

@@ -130,7 +130,7 @@ def unedited(
 ) -> list[Unedited]:
     """Answer the locality probes of a step with the unedited model; gradients flow to `weights`."""
     parts = locality_parts(lm, batch, positions)
-    return [Unedited(part, lm.answers(part.batch, weights)) for part in parts]
+    return [Unedited(part, lm.answers(part.batch, weights, is_sparse=True)) for part in parts]
 
 
 def labelled(answers: Answers) -> Answers:
@@ -203,7 +203,7 @@ def edit_losses(
 
 @torch.no_grad()
 def _quietly(lm: LanguageModel, part: Part, weights: Mapping[str, Tensor] | None, kept: Kept | None) -> Answers:
-    return lm.answers(part.batch, weights, kept=kept)
+    return lm.answers(part.batch, weights, kept=kept, is_sparse=True)
 
 
 def _parts(lm: LanguageModel, probes: Sequence[tuple[int, Probe]]) -> list[Part]:

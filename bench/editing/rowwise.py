@@ -46,6 +46,8 @@ class Rowwise:
         self._edits = tuple(edits)
         self._terms = _terms(lm, self._edits)
         self._touched = tuple(path for edit in self._edits for path in edit.touches)
+        # a patch may look at any position
+        self._is_sparse = not any(isinstance(edit, ModuleEdit) for edit in self._edits)
 
     @classmethod
     def stacked(cls, lm: LanguageModel, changes: Mapping[str, Tensor]) -> Rowwise:
@@ -85,7 +87,7 @@ class Rowwise:
             kept: what `LanguageModel.keep` gave for this batch, down to `depths` or less.
         """
         with self._hooked(edit_of_row, batch.attention_mask, batch.prompt_end):
-            answers = self._lm.answers(batch, weights, kept=kept)
+            answers = self._lm.answers(batch, weights, kept=kept, is_sparse=self._is_sparse)
         for index, edit in enumerate(self._edits):
             if isinstance(edit, ForwardEdit):
                 answers = _wrapped(edit, batch, answers, (edit_of_row == index).nonzero().squeeze(1))

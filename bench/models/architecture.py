@@ -114,6 +114,23 @@ class Architecture:
         found = [m for m in (*self.matrices, *self.others) if m.name in chosen]
         return tuple(sorted(found, key=lambda m: (m.stack, m.block, m.place)))
 
+    @property
+    def last_mlp(self) -> str | None:
+        """The path of the module that holds both matrices of the last block's MLP, and nothing that mixes positions.
+
+        None for a classifier, which reads its answer at the first position, and where the matrices lie in the block
+        itself.
+        """
+        if self.kind is ModelKind.CLASSIFIER:
+            return None
+        last = max((m.stack, m.block) for m in self.matrices)
+        paths = [m.module.split(".") for m in self.matrices if (m.stack, m.block) == last]
+        shared = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
+        path = ".".join(shared)
+        stack = self.stacks[last[0]]
+        is_top = last == (len(self.stacks) - 1, len(stack.blocks) - 1)
+        return path if is_top and path.startswith(f"{stack.blocks[last[1]]}.") else None
+
     def outline(self) -> tuple[str, ...]:
         """Give the matrices of the MLPs in one line a stack, as `transformer.h.0-11.mlp.{c_fc,c_proj}`."""
         lines = []

@@ -227,8 +227,10 @@ class Encoder:
         ids, offsets = tuple(coded["input_ids"]), coded["offset_mapping"]
         # Special tokens have the empty span (0, 0); a token that straddles the border belongs to the answer.
         first = next((i for i, (_, end) in enumerate(offsets) if end > start), len(ids))
-        last = max((i for i, (begin, end) in enumerate(offsets) if end > begin), default=-1)
-        return ids[: last + 1], first
+        length = len(ids)
+        while length and offsets[length - 1][0] >= offsets[length - 1][1]:
+            length -= 1
+        return ids[:length], first
 
     def _continuation(self, answer: str) -> tuple[int, ...]:
         text = answer if answer[:1].isspace() else f" {answer}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.models.answers import Answers
@@ -15,6 +15,7 @@ from bench.models.architecture import Architecture, Matrix
 from bench.models.encoding import Batch, Encoded, Encoder, Part, Text
 from bench.models.kind import ModelKind
 from bench.models.lengths import by_length
+from bench.models.positions import mlp_at_answers, projection_at_answers
 from bench.models.replay import Kept, keeping, replaying
 
 __all__ = ["LanguageModel"]
@@ -89,7 +90,12 @@ class LanguageModel:
         ]
 
     def answers(
-        self, batch: Batch, weights: Mapping[str, Tensor] | None = None, *, kept: Kept | None = None
+        self,
+        batch: Batch,
+        weights: Mapping[str, Tensor] | None = None,
+        *,
+        kept: Kept | None = None,
+        is_sparse: bool = False,
     ) -> Answers:
         """Run the model and give its logits at the answer positions.
 
@@ -97,8 +103,14 @@ class LanguageModel:
             batch: B rows with N labels.
             weights: parameters by name to use in place of the model's own; gradients flow to them.
             kept: what `keep` gave for this batch: the blocks below are replayed, not run.
+            is_sparse: the last MLP is computed at the answer positions only. Then no hook of the caller's may
+                count on the other positions there.
         """
-        with nullcontext() if kept is None else replaying(self.model, self.architecture, kept):
+        with ExitStack() as stack:
+            if kept is not None:
+                stack.enter_context(replaying(self.model, self.architecture, kept))
+            if is_sparse and (path := self.architecture.last_mlp):
+                stack.enter_context(mlp_at_answers(self.model.get_submodule(path), batch))
             logits = self._logits(batch, weights)
         return Answers(logits=logits, labels=batch.labels, rows=batch.rows, size=batch.size)
 
@@ -119,7 +131,7 @@ class LanguageModel:
             inputs["decoder_input_ids"] = batch.decoder_input_ids
         if self.kind is not ModelKind.CLASSIFIER:
             inputs["use_cache"] = False
-        with _only_positions(self.model, batch):
+        with projection_at_answers(self.model, batch):
             if weights is None:
                 logits: Tensor = self.model(**inputs).logits
             else:
@@ -152,26 +164,6 @@ class LanguageModel:
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.model.parameters()
         yield from self.model.buffers()
-
-
-@contextmanager
-def _only_positions(model: PreTrainedModel, batch: Batch) -> Iterator[None]:
-    """Let the projection to the vocabulary see the answer positions only, (N, D) instead of (B, T, D)."""
-    head = model.get_output_embeddings()
-    if not isinstance(head, nn.Module):
-        yield
-        return
-
-    def pick(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        # of a model that is spread over several devices, the projection may lie elsewhere than the inputs
-        rows, positions = (index.to(arguments[0].device) for index in (batch.rows, batch.positions))
-        return (arguments[0][rows, positions], *arguments[1:])
-
-    handle = head.register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _checksum(tensor: Tensor) -> Tensor:

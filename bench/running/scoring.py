@@ -67,7 +67,7 @@ def measure_unedited(lm: LanguageModel, questions: Sequence[Question], *, room: 
     measures: dict[tuple[Text, Text], Measure] = {}
 
     def together(indices: Sequence[int]) -> list[Measure]:
-        return _measures(lm.answers(lm.collate([encoded[i] for i in indices])), None)
+        return _measures(lm.answers(lm.collate([encoded[i] for i in indices]), is_sparse=True), None)
 
     for indices in plan_batches(encoded, range(len(distinct))):
         measures.update(zip([distinct[i] for i in indices], room.compute(indices, together), strict=True))
@@ -177,9 +177,9 @@ def _before(
     prompts = [question.probe.prompt for question in questions]
     if any(edit.rewrite(prompt) != prompt for edit, prompt in zip(edits, prompts, strict=True)):
         pairs = [(prompt, question.answer) for prompt, question in zip(prompts, questions, strict=True)]
-        return _Before(lm.answers(lm.batch(pairs)))
+        return _Before(lm.answers(lm.batch(pairs), is_sparse=True))
     kept = lm.keep(batch, depths)
-    return _Before(lm.answers(batch, kept=kept), kept)
+    return _Before(lm.answers(batch, kept=kept, is_sparse=True), kept)
 
 
 def _measures(answers: Answers, before: Answers | None) -> list[Measure]:

@@ -339,7 +339,7 @@ def test_a_prompt_edit_rewrites_what_the_model_reads() -> None:
     rewritten = lm.batch([(edit.rewrite(case.request.prompt), case.request.target)])
     found = Rowwise(lm, [edit]).answers(rewritten, torch.zeros(1, dtype=torch.long))
 
-    expected = lm.answers(lm.batch([(f"{fact}{case.request.prompt}", case.request.target)]))
+    expected = lm.answers(lm.batch([(f"{fact}{case.request.prompt}", case.request.target)]), is_sparse=True)
     assert torch.equal(found.logits, expected.logits)
 
 
