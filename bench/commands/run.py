@@ -90,7 +90,7 @@ def execute(options: RunOptions) -> int:
     name = options.name or f"{date.today().isoformat()}-{'-'.join(sweep.datasets)}"
     store = Store(options.results, report=lambda sentence: console.print(Text(plain(sentence)), soft_wrap=True))
     if options.is_dry:
-        return _print_plan(planned, store, name, console, options.is_json)
+        return _print_plan(planned, store, name, console, options)
     store.start(name, sweep.to_toml())
     todo = survey(planned, store, name, retry=options.retries_failed)
     _announce(todo, name, sweep, console)
@@ -166,10 +166,10 @@ def _announce(todo: Todo, name: str, sweep: Sweep, console: Console) -> None:
         console.print("nothing to compute: every cell is there already.")
 
 
-def _print_plan(planned: Sequence[PlannedCell], store: Store, name: str, console: Console, is_json: bool) -> int:
+def _print_plan(planned: Sequence[PlannedCell], store: Store, name: str, console: Console, options: RunOptions) -> int:
     rows = []
     for p in planned:
-        card = store.finished(name, p.cell)
+        card = store.peek(name, p.cell, retry=options.retries_failed)
         state = "skipped" if p.reason else f"cached ({card.status})" if card else "to run"
         rows.append(
             {
@@ -183,7 +183,7 @@ def _print_plan(planned: Sequence[PlannedCell], store: Store, name: str, console
                 "key": p.cell.key,
             }
         )
-    if is_json:
+    if options.is_json:
         print(json.dumps({"run": name, "cells": rows}, indent=1))
         return 0
     states = Counter(str(row["state"]).partition(" (")[0] for row in rows)

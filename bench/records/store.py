@@ -117,9 +117,21 @@ class Store:
                 f"{str(folder)!r} can not be read: {error.strerror or error}. Give yourself access, or "
                 "choose another results folder."
             ) from error
-        if card.status == Status.DONE:
-            return card
-        return None if retry or card.status == Status.INTERRUPTED else card
+        return card if card.status == Status.DONE or _counts_as_done(card, retry=retry) else None
+
+    def peek(self, run: str, cell: Cell, *, retry: bool = False) -> Card | None:
+        """Give the card that `find` would give; nothing is copied, moved or reported."""
+        for name in [run, *(other for other in reversed(self.runs()) if other != run)]:
+            folder = self.cell_folder(name, cell)
+            try:
+                card = read_card(folder, verify=name != run) if folder.exists() else None
+            except (StoreError, OSError):
+                continue
+            if card is not None and (
+                card.status == Status.DONE or (name == run and _counts_as_done(card, retry=retry))
+            ):
+                return card
+        return None
 
     def find(self, run: str, cell: Cell, *, retry: bool = False) -> Card | None:
         """Give the card of a cell finished in this run, or done in another and now copied here.
@@ -206,6 +218,11 @@ class Store:
 
         write_folder(self.cell_folder(run, card.cell), fill, describe)
         return written
+
+
+def _counts_as_done(card: Card, *, retry: bool) -> bool:
+    """Say whether a cell that is not done is left as it is: if it failed or was skipped, unless it is tried again."""
+    return not retry and card.status != Status.INTERRUPTED
 
 
 def _counts(answers: pd.DataFrame) -> dict[str, int]:

@@ -96,6 +96,15 @@ def test_the_same_run_from_nothing_has_identical_answers_and_scores(
             assert first[name] == second[name], name
 
 
+def test_a_dry_run_knows_the_cells_of_other_runs_and_copies_none(
+    bench: Bench, options: list[object], finished: Said
+) -> None:
+    said = bench(*options, "--run", "other", "--dry-run")
+
+    assert said.out.splitlines()[0] == "run other: 1 cells (1 cached); nothing is done, this is a dry run"
+    assert not Path("out", "other").exists()
+
+
 def test_a_dry_run_writes_nothing(bench: Bench, options: list[object]) -> None:
     said = bench(*options, "--dry-run")
 

@@ -43,7 +43,7 @@ Said = Any  # conftest.Said; what a command came to
             "mend.precision='fp8': input should be 'fp32' or 'bf16'",
         ),
         (["--dtype", "bf61"], "--dtype is 'bf61'; it can be fp32, bf16, fp16.* Did you mean 'bf16'"),
-        (["--device", "gpu"], "--device is 'gpu'; it can be auto, cpu or cuda"),
+        (["--device", "gpu"], "--device is 'gpu'; it can be auto, cpu, cuda, mps"),
         (["--application", "factor"], "it can be factored, written. Did you mean 'factored'"),
         (["--plugin", "nofile.py"], "nofile.py': there is no such file"),
         (["--run", "../up"], "'../up' is no name for a run"),
@@ -106,7 +106,7 @@ def test_a_hub_name_without_a_network_says_what_needs_none(bench: Bench, options
 
     assert said.code == 2
     assert said.err.startswith("bench: model 'someone/some-model' is neither embedded nor a folder")
-    assert "`bench list models` shows what needs no network." in said.err
+    assert "`bench list models` shows what needs neither." in said.err
     assert said.err.count("\n") == 1
 
 
