@@ -9,8 +9,8 @@ from itertools import islice
 from bench.editing.request import EditCase, Probe, ProbeKind, Text
 from bench.errors import DataError
 from bench.models.language_model import LanguageModel
+from bench.running.measure import Measure
 from bench.running.questions import Question, ask
-from bench.running.scoring import Measure
 
 __all__ = ["Choice", "choose", "fitting"]
 

@@ -12,6 +12,7 @@ from bench.records.cell import Cell
 from bench.records.result import uncompleted
 from bench.records.status import Status
 from bench.records.store import Store
+from bench.running.bases import Bases
 from bench.running.engine import WORKER, Engine
 from bench.running.fits import Fits
 from bench.running.sweep import PlannedCell, Sweep
@@ -73,7 +74,7 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
             fits belongs; nothing has been computed then.
         KeyboardInterrupt: passed on, after the workers have ended; finished cells and checkpoints stay.
     """
-    fits = Fits(store.root, store.report)
+    fits, bases = Fits(store.root, store.report), Bases(store.root, store.report)
     fits.refuse_foreign(todo.to_run)
     fits.tidy()
     cells = {cell.key: cell for cell in todo.to_run}
@@ -92,6 +93,7 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
             fitted=fitted,
             checkpoint=None if fitted else fits.checkpoint(cell),
             checkpoint_minutes=sweep.checkpoint_minutes,
+            known_answers=bases.find(cell),
         )
 
     def hear(message: Message) -> None:
@@ -104,6 +106,8 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
         for cell, outcome in outcomes:
             if outcome.fitted is not None:
                 fits.keep(cell, outcome.fitted)
+            if outcome.asked:
+                bases.keep(cell, {**bases.find(cell), **outcome.asked})
             cards.append(store.write(run, cell, outcome.result))
             observer.finished(cards[-1])
     return cards

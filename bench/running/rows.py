@@ -9,8 +9,8 @@ from bench.editing.request import EditCase
 from bench.models.language_model import LanguageModel
 from bench.models.vocabulary import text_of
 from bench.records.schema import AnswerRow, Phase
+from bench.running.measure import Measure
 from bench.running.questions import Question
-from bench.running.scoring import Measure
 
 __all__ = ["answer_rows"]
 

@@ -29,10 +29,11 @@ from bench.running.clock import Cost, measured
 from bench.running.environment import environment
 from bench.running.fitting import Fitting, restored
 from bench.running.grouping import Group, group_cases, void_probes
+from bench.running.measure import Measure
 from bench.running.questions import Question, ask, check_vocabulary
 from bench.running.room import Room
 from bench.running.rows import answer_rows
-from bench.running.scoring import Measure, measure_edited, measure_unedited, speak
+from bench.running.scoring import measure_edited, measure_unedited, speak
 from bench.running.task import Fitted, Message, Outcome, Progress, Task
 
 __all__ = ["CellRun", "edit_generator"]
@@ -65,6 +66,7 @@ class CellRun:
         self.lm = lm
         self.phase = "base"
         self.fitted: Fitted | None = None
+        self.asked: dict[str, list[Measure]] = {}  # what the unedited model was asked in this cell
         self._dataset = dataset
         self._known_answers = known_answers
         self._task = task
@@ -103,7 +105,7 @@ class CellRun:
         scored = [q for q in questions if (q.case, q.probe.id) not in void]
         with measured(lm.device) as cost:
             original = self._original(questions)
-        self.spent("base", cost)
+        self.spent("base", cost, is_cached=not self.asked)
         state = self._prepare(cls, config, {case.request.id for case in cases})
         editor = cls(lm, config, state)
         change = editor.base_change()
@@ -127,7 +129,7 @@ class CellRun:
             parameters=lm.architecture.parameters,
             notes=(*choice.notes, *_unusual(cell), *self._notes, *_left_out(void)),
         )
-        return Outcome(result=result, fitted=self.fitted)
+        return Outcome(result=result, fitted=self.fitted, asked=self.asked)
 
     def spent(self, phase: str, cost: Cost, *, edit_id: str | None = None, is_cached: bool = False) -> None:
         """Note what a phase, or one edit of it, cost."""
@@ -155,7 +157,7 @@ class CellRun:
         texts = [f"{q.probe.prompt!r}\t{q.answer!r}" for q in questions]
         key = hashlib.sha256("\n".join(texts).encode()).hexdigest()
         if key not in self._known_answers:
-            self._known_answers[key] = measure_unedited(self.lm, questions, room=self._room)
+            self._known_answers[key] = self.asked[key] = measure_unedited(self.lm, questions, room=self._room)
         return self._known_answers[key]
 
     def _prepare(self, cls: type[Editor[Any]], config: object, scored: Collection[str]) -> State:

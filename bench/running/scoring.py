@@ -19,28 +19,13 @@ from bench.models.generation import MAX_NEW_TOKENS
 from bench.models.language_model import LanguageModel
 from bench.models.measures import divergence
 from bench.models.replay import Kept, untouched_blocks
+from bench.running.measure import Measure
 from bench.running.questions import MOST_ROWS, Question, plan_batches
 from bench.running.room import Room
 
-__all__ = ["APPLICATIONS", "Measure", "applied", "measure_edited", "measure_unedited", "speak"]
+__all__ = ["APPLICATIONS", "applied", "measure_edited", "measure_unedited", "speak"]
 
 APPLICATIONS = ("factored", "written")
-
-
-class Measure(NamedTuple):
-    """What was measured of one question.
-
-    Args:
-        tokens: of the answer.
-        tokens_correct: of these, how many were the most probable token.
-        log_prob: of the whole answer, nats.
-        kl: mean divergence from the unedited model over the answer's positions, nats; None if not wanted.
-    """
-
-    tokens: int
-    tokens_correct: int
-    log_prob: float
-    kl: float | None = None
 
 
 @contextmanager

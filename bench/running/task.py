@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.records.cell import Cell
 from bench.records.result import CellResult
+from bench.running.measure import Measure
 
-__all__ = ["Checkpoint", "Fitted", "Message", "Outcome", "Progress", "Task", "diverged_identity", "fit_identity"]
+__all__ = [
+    "Checkpoint",
+    "Fitted",
+    "Message",
+    "Outcome",
+    "Progress",
+    "Task",
+    "base_identity",
+    "diverged_identity",
+    "fit_identity",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +76,7 @@ class Task:
         fitted: the state of an earlier fit with the same identity, or None.
         checkpoint: of an earlier fit with the same identity that was interrupted, or None.
         checkpoint_minutes: between two checkpoints of a fit; 0: after every step.
+        known_answers: what the unedited model answered in earlier cells, by the key of a set of questions.
     """
 
     cell: Cell
@@ -72,14 +84,22 @@ class Task:
     fitted: Fitted | None = None
     checkpoint: Checkpoint | None = None
     checkpoint_minutes: float = 5.0
+    known_answers: Mapping[str, list[Measure]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A computed cell, and the state that was fitted for it if it was fitted just now."""
+    """A computed cell, and what was made for it just now.
+
+    Args:
+        result: what is stored of the cell.
+        fitted: the state of its editor, if it was fitted now.
+        asked: what the unedited model answered, as far as that was not known.
+    """
 
     result: CellResult
     fitted: Fitted | None = None
+    asked: Mapping[str, list[Measure]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +140,22 @@ _FIT_FIELDS = (
 
 _LATER_FIT_FIELDS = ("chat", "remote_code")
 
+_BASE_FIELDS = (
+    "model_digest",
+    "dataset",
+    "dataset_digest",
+    "split",
+    "edits",
+    "dtype",
+    "device",
+    "threads",
+    "protocol_version",
+    "chat",
+    "known_only",
+    "gpus",
+    "remote_code",
+)
+
 Message = Progress | Checkpoint  # what a worker says before a cell is done
 
 
@@ -148,3 +184,8 @@ def fit_identity(cell: Cell) -> dict[str, object]:
 def diverged_identity(cell: Cell) -> dict[str, object]:
     """Give the identity of what is kept of a fit that came to no end; no cell looks for it."""
     return {**fit_identity(cell), "diverged": True}
+
+
+def base_identity(cell: Cell) -> dict[str, object]:
+    """Give everything that can change what the unedited model answers to a cell's questions."""
+    return {"dataset_config": dict(cell.dataset_config), **{name: getattr(cell, name) for name in _BASE_FIELDS}}

@@ -21,9 +21,9 @@ from bench.records.result import uncompleted
 from bench.records.status import Status
 from bench.running.clock import measured
 from bench.running.environment import environment
+from bench.running.measure import Measure
 from bench.running.room import is_out_of_memory
 from bench.running.runner import CellRun
-from bench.running.scoring import Measure
 from bench.running.task import Message, Outcome, Progress, Task
 
 __all__ = ["Worker"]
@@ -54,6 +54,7 @@ class Worker:
             self._on_message(Progress(key=cell.key, phase="load"))
             with measured(device) as load_cost:
                 lm = self._model(cell)
+            self._known_answers.update(task.known_answers)
             dataset = _dataset(cell, lm.kind)
             run = CellRun(task, lm, dataset, self._known_answers, self._on_message)
             run.spent("load", load_cost)

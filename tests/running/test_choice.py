@@ -12,8 +12,9 @@ from bench.errors import DataError
 from bench.models.language_model import LanguageModel
 from bench.running import choice
 from bench.running.choice import choose, fitting
+from bench.running.measure import Measure
 from bench.running.questions import Question
-from bench.running.scoring import Measure, measure_unedited
+from bench.running.scoring import measure_unedited
 from bench.testing import tiny_cases, tiny_model
 
 LONG = "Babado " * 200

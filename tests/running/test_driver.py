@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from bench.models.language_model import LanguageModel
 from bench.records.card import Card
 from bench.records.cell import Cell
 from bench.records.status import Status
 from bench.records.store import Store
+from bench.running import runner
 from bench.running.driver import Todo, run_sweep, survey
 from bench.running.engine import InProcessEngine
+from bench.running.measure import Measure
+from bench.running.questions import Question
+from bench.running.scoring import measure_unedited
 from bench.running.sweep import Sweep, plan
 from bench.running.task import Outcome, Progress, Task
 
@@ -114,6 +120,46 @@ def test_a_stored_fit_gives_the_answers_of_a_fresh_one_bit_for_bit(
     fresh = Store(tmp_path / "fresh").load("first")
     assert store.load("second").costs.query("phase == 'fit'")["cached"].all()
     pd.testing.assert_frame_equal(store.load("second").answers(), fresh.answers(), check_exact=True)
+
+
+def test_the_unedited_model_is_asked_once_for_all_seeds_and_runs(
+    sweep: SweepMaker, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counted(lm: LanguageModel, questions: Sequence[Question], **options: Any) -> list[Measure]:
+        asked.append(len(questions))
+        return measure_unedited(lm, questions, **options)
+
+    monkeypatch.setattr(runner, "measure_unedited", counted)
+    compute(sweep(seeds=1), store)
+    compute(sweep(seeds=2), store)
+    compute(sweep(seeds=3), store, "second")
+
+    assert len(asked) == 1
+    costs = store.load("second").costs.query("phase == 'base' and measure == 'seconds'")
+    assert sorted(costs["cached"]) == [False, True, True]
+    answers = store.load("second").answers().query("phase == 'original'")
+    alike = [frame.drop(columns=["cell", "seed"], errors="ignore") for _, frame in answers.groupby("cell")]
+    assert len(alike) == 3
+    for other in alike[1:]:
+        pd.testing.assert_frame_equal(alike[0].reset_index(drop=True), other.reset_index(drop=True), check_exact=True)
+
+    compute(sweep(edits=5), store)
+    assert len(asked) == 2
+
+
+def test_broken_answers_of_the_unedited_model_are_asked_for_again(sweep: SweepMaker, tmp_path: Path) -> None:
+    said: list[str] = []
+    store = Store(tmp_path / "results", report=said.append)
+    compute(sweep(seeds=1), store)
+    (answers,) = (tmp_path / "results" / "bases").glob("*/answers.parquet")
+    answers.write_bytes(answers.read_bytes()[:-1] + b"x")
+
+    _, cards = compute(sweep(seeds=2), store)
+
+    assert [card.status for card in cards] == [Status.DONE]
+    assert len(said) == 1
 
 
 def test_a_broken_fit_is_made_again(sweep: SweepMaker, store: Store, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from bench.models.generation import generate
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
 from bench.running import questions, scoring
+from bench.running.measure import Measure
 from bench.running.questions import Question, ask
 from bench.running.room import Room
-from bench.running.scoring import Measure, measure_edited, measure_unedited, speak
+from bench.running.scoring import measure_edited, measure_unedited, speak
 from bench.testing import tiny_cases, tiny_model
 
 KINDS = [str(kind) for kind in ModelKind]

@@ -1,0 +1,56 @@
+"""What unedited models answered, below results/bases: asked once for all methods, seeds and modes of all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.records.artifacts import ArtifactStore
+from bench.records.cell import Cell
+from bench.running.measure import Measure
+from bench.running.task import base_identity
+
+__all__ = ["Bases"]
+
+_ANSWERS = "answers.parquet"
+
+
+class Bases:
+    """The unedited answers that the driver keeps.
+
+    Args:
+        results: the results folder.
+        report: told, in a sentence, of each broken folder that was moved aside.
+    """
+
+    def __init__(self, results: Path, report: Callable[[str], None]) -> None:
+        self._store = ArtifactStore(results / "bases", report)
+
+    def find(self, cell: Cell) -> dict[str, list[Measure]]:
+        """Give the answers that are known for a cell's questions, by the key of a set of questions."""
+        artifact = self._store.find(base_identity(cell))
+        if artifact is None:
+            return {}
+        frame = pd.read_parquet(artifact.folder / _ANSWERS)
+        return {
+            str(questions): [
+                Measure(int(tokens), int(correct), float(log_prob))
+                for tokens, correct, log_prob in zip(rows.tokens, rows.tokens_correct, rows.log_prob, strict=True)
+            ]
+            for questions, rows in frame.groupby("questions", sort=False)
+        }
+
+    def keep(self, cell: Cell, answers: Mapping[str, Sequence[Measure]]) -> None:
+        """Write what an unedited model answered."""
+        columns = ["tokens", "tokens_correct", "log_prob"]
+        frame = pd.DataFrame(
+            [(questions, *measure[:3]) for questions, measures in answers.items() for measure in measures],
+            columns=["questions", *columns],
+        )
+        self._store.write(
+            base_identity(cell),
+            lambda folder: frame.to_parquet(folder / _ANSWERS, index=False),
+            {"model": cell.model, "dataset": cell.dataset},
+        )
