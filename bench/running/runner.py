@@ -127,7 +127,7 @@ class CellRun:
             ended=timestamp(),
             environment=environment(lm.device),
             parameters=lm.architecture.parameters,
-            notes=(*choice.notes, *_unusual(cell), *self._notes, *_left_out(void)),
+            notes=(*choice.notes, *_unusual(cell), *self._notes, *_left_out(void), *self._room.notes()),
         )
         return Outcome(result=result, fitted=self.fitted, asked=self.asked)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from bench import registry
 from bench.editing.editor import Editor
+from bench.models.encoding import Batch, Encoded
+from bench.models.language_model import LanguageModel
 from bench.records.cell import Cell
 from bench.records.schema import Phase
 from bench.records.status import Status
@@ -203,6 +206,25 @@ def test_cases_that_do_not_fit_are_kept_from_the_fit_and_counted(cells: CellMake
     assert outcome.result.notes[-1] == (
         "cases kept from the fit because they do not fit into the model: 2 of the fit split, 2 of the tune split"
     )
+
+
+def test_batches_that_did_not_fit_into_the_memory_are_noted(
+    cells: CellMaker, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = cells()[0]
+    whole = run(cell)
+    collate = LanguageModel.collate
+
+    def small(self: LanguageModel, encoded: Sequence[Encoded]) -> Batch:
+        if len(encoded) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return collate(self, encoded)
+
+    monkeypatch.setattr(LanguageModel, "collate", small)
+    outcome = run(cell)
+
+    assert outcome.result.notes[-1].startswith("memory ran out while scoring: batches had at most ")
+    assert answers(outcome)["log_prob"].tolist() == pytest.approx(answers(whole)["log_prob"].tolist(), rel=1e-5)
 
 
 def test_too_few_edits_fail_with_the_number_that_there_is(cells: CellMaker, run: Run) -> None:
