@@ -146,7 +146,9 @@ class EditableNetwork(LearnedEditor[EditableConfig]):
         return replace(loss, total=loss.total + self.config.c_base * base, parts={"base_loss": base.detach()})
 
     def _base_loss(self, current: Sequence[Unedited]) -> Tensor:
-        """Give the loss of the trained model before any edit, a scalar in nats."""
+        """Give the loss of the trained model before any edit, a scalar in nats; NaN without locality probes."""
+        if not current:
+            return torch.tensor(torch.nan)
         if self.switches.base_loss == "nll":
             return torch.cat([labelled(answers).row_loss() for _, answers in current]).mean()
         gaps = []

@@ -128,9 +128,16 @@ def _with_head(base: str, labels: Sequence[str], name: str) -> LanguageModel:
         "label2id": {label: index for index, label in enumerate(labels)},
     }
     try:
-        tokenizer = AutoTokenizer.from_pretrained(entry.source, revision=entry.revision or None)
+        tokenizer = AutoTokenizer.from_pretrained(
+            entry.source, revision=entry.revision or None, trust_remote_code=False
+        )
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-            entry.source, **options, revision=entry.revision or None, use_safetensors=True, dtype=torch.float32
+            entry.source,
+            **options,
+            revision=entry.revision or None,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -176,8 +176,9 @@ def edit_losses(
     for part in _parts(lm, batch.outer):
         said = rowwise.answers(part.batch, owner[part.rows], weights, kept=kept(part))
         rows = part.rows[said.rows]
-        loss.add(-said.log_probs(), rows)
-        smoothed.add(_smoothed_loss(said, smoothing), rows)
+        of_labels = -said.log_probs()
+        loss.add(of_labels, rows)
+        smoothed.add(_smoothed(of_labels, said, smoothing), rows)
         is_right.add(said.is_right().float(), rows)
 
     gap, was_right, stays_right = _Values(), _Values(), _Values()
@@ -231,12 +232,11 @@ def _with_unlabelled(lm: LanguageModel, batch: Batch) -> Batch:
     return replace(batch, labels=labels[order], rows=rows, positions=positions[order])
 
 
-def _smoothed_loss(answers: Answers, smoothing: float) -> Tensor:
-    """Give -log p of each label, (N,), or its mean with that of all other tokens.
+def _smoothed(loss: Tensor, answers: Answers, smoothing: float) -> Tensor:
+    """Give the mean of -log p of each label, (N,), and of all other tokens.
 
     Source: De Cao et al. 2021, `label_smoothed_nll_loss`: each other token gets smoothing / (V - 1).
     """
-    loss = -answers.log_probs()
     if smoothing == 0:
         return loss
     others = smoothing / (answers.logits.shape[1] - 1)
@@ -256,13 +256,20 @@ class _Values:
         self._rows.append(rows)
 
     def averaged(self, unit: Tensor | None) -> Tensor:
-        """Average within each unit, and the units' means; `unit` gives that of each probe, None its own."""
+        """Average within each unit, and the units' means; `unit` gives that of each probe, None its own.
+
+        Nothing has the average NaN: a step without a probe of a kind is skipped and counted.
+        """
+        if not self._rows:
+            return torch.tensor(torch.nan)
         rows = torch.cat(self._rows)
         sums, counts = _summed(torch.cat(self._values), rows if unit is None else unit[rows])
         return (sums / counts).mean()
 
     def all_of(self) -> Tensor:
-        """Give the fraction of probes of which all values are 1."""
+        """Give the fraction of probes of which all values are 1; NaN if there is none."""
+        if not self._rows:
+            return torch.tensor(torch.nan)
         sums, counts = _summed(torch.cat(self._values), torch.cat(self._rows))
         return (sums == counts).float().mean()
 

@@ -168,6 +168,8 @@ def _linear(lm: LanguageModel, name: str) -> nn.Linear | Conv1D:
         raise EditError(f"an edit changes {name!r}, which {lm.name!r} does not have.") from error
     if not isinstance(module, nn.Linear | Conv1D) or part not in {"weight", "bias"}:
         raise EditError(f"{name!r} is no Linear or Conv1D parameter, so its change can only be written.")
+    if module is lm.model.get_output_embeddings():
+        raise EditError(f"{name!r} sees answer positions without their rows, so its change can only be written.")
     return module
 
 
@@ -230,8 +232,9 @@ def _wrapped(edit: ForwardEdit, batch: Batch, answers: Answers, rows: Tensor) ->
     chosen = torch.isin(answers.rows, rows)
     part = batch.select(rows)
     given = Answers(logits=answers.logits[chosen], labels=part.labels, rows=part.rows, size=part.size)
-    logits = answers.logits.clone()
-    logits[chosen] = edit.wrap(part, given).logits
+    wrapped = edit.wrap(part, given).logits
+    logits = answers.logits.to(torch.promote_types(answers.logits.dtype, wrapped.dtype), copy=True)
+    logits[chosen] = wrapped.to(logits.dtype)
     return replace(answers, logits=logits)
 
 

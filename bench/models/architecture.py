@@ -11,6 +11,7 @@ import fnmatch
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
@@ -67,6 +68,8 @@ class Architecture:
         stacks: in the order of the model.
         matrices: of the MLPs, two a block, lowest first: what is edited unless something else is named.
         others: further Linear and Conv1D weights of the blocks, such as those of the attention.
+        last_mlp: the path of the module that is the last block's MLP and mixes no positions. None for a classifier,
+            which reads its answer at the first position, and where there is no such module.
     """
 
     kind: ModelKind
@@ -75,6 +78,7 @@ class Architecture:
     stacks: tuple[Stack, ...]
     matrices: tuple[Matrix, ...]
     others: tuple[Matrix, ...] = ()
+    last_mlp: str | None = None
 
     def select(self, layers: str) -> tuple[Matrix, ...]:
         """Give the matrices named by a pattern, in the order of the model.
@@ -113,23 +117,6 @@ class Architecture:
             )
         found = [m for m in (*self.matrices, *self.others) if m.name in chosen]
         return tuple(sorted(found, key=lambda m: (m.stack, m.block, m.place)))
-
-    @property
-    def last_mlp(self) -> str | None:
-        """The path of the module that holds both matrices of the last block's MLP, and nothing that mixes positions.
-
-        None for a classifier, which reads its answer at the first position, and where the matrices lie in the block
-        itself.
-        """
-        if self.kind is ModelKind.CLASSIFIER:
-            return None
-        last = max((m.stack, m.block) for m in self.matrices)
-        paths = [m.module.split(".") for m in self.matrices if (m.stack, m.block) == last]
-        shared = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
-        path = ".".join(shared)
-        stack = self.stacks[last[0]]
-        is_top = last == (len(self.stacks) - 1, len(stack.blocks) - 1)
-        return path if is_top and path.startswith(f"{stack.blocks[last[1]]}.") else None
 
     def outline(self) -> tuple[str, ...]:
         """Give the matrices of the MLPs in one line a stack, as `transformer.h.0-11.mlp.{c_fc,c_proj}`."""
@@ -180,7 +167,22 @@ def find_architecture(model: nn.Module, kind: ModelKind) -> Architecture:
         stacks=tuple(stacks),
         matrices=tuple(matrices),
         others=tuple(others),
+        last_mlp=None if kind is ModelKind.CLASSIFIER else _last_mlp(model, stacks, matrices),
     )
+
+
+def _last_mlp(model: nn.Module, stacks: Sequence[Stack], matrices: Sequence[Matrix]) -> str | None:
+    """Find the module that holds both matrices of the last block, if all that it learns is linear maps."""
+    block = stacks[-1].blocks[-1]
+    paths = [m.module.split(".") for m in matrices if m.module.startswith(f"{block}.")]
+    shared = takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))
+    path = ".".join(names[0] for names in shared)
+    if not path.startswith(f"{block}."):
+        return None
+    # a parameter of its own could weigh a position against the one before, as in RWKV
+    linear = (module for module in model.get_submodule(path).modules() if isinstance(module, nn.Linear | Conv1D))
+    learned = {id(parameter) for module in linear for parameter in module.parameters(recurse=False)}
+    return path if all(id(p) in learned for p in model.get_submodule(path).parameters()) else None
 
 
 def _stacks(model: nn.Module) -> Iterator[tuple[str, nn.ModuleList]]:

@@ -18,7 +18,7 @@ from bench.errors import DataError, ModelError
 from bench.models.chat import conversation, opening
 from bench.models.kind import ModelKind
 
-__all__ = ["Batch", "Encoded", "Encoder", "HasAnswer", "Text"]
+__all__ = ["Batch", "Encoded", "Encoder", "HasAnswer", "Part", "Text"]
 
 Text = str | tuple[int, ...]
 

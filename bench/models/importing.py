@@ -112,7 +112,7 @@ def _from_gguf(path: Path, folder: Path) -> dict[str, Any]:
             raise ModelError(
                 f"a GGUF file needs {module!r}, which is not installed. Run `pip install 'editbench[gguf]'`."
             )
-    where = {"gguf_file": path.name}
+    where: dict[str, Any] = {"gguf_file": path.name, "trust_remote_code": False}  # or transformers asks on the terminal
 
     def read() -> tuple[PreTrainedModel, dict[str, Any]]:
         config = AutoConfig.from_pretrained(str(path.parent), **where)
@@ -147,13 +147,15 @@ def _from_folder(path: Path, folder: Path, reads_pickle: bool) -> dict[str, Any]
         )
 
     def read() -> tuple[PreTrainedModel, dict[str, Any]]:
-        config = AutoConfig.from_pretrained(str(path))
+        config = AutoConfig.from_pretrained(str(path), trust_remote_code=False)  # or transformers asks on the terminal
         try:
             kind, cls = str(loaded_kind(path.name, config)), MODEL_CLASSES[loaded_kind(path.name, config)]
         except ModelError:
             kind, cls = _ENCODER, AutoModel
-        tokenizer = AutoTokenizer.from_pretrained(str(path))
-        model, report = cls.from_pretrained(str(path), use_safetensors=is_safe, dtype="auto", output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False)
+        model, report = cls.from_pretrained(
+            str(path), trust_remote_code=False, use_safetensors=is_safe, dtype="auto", output_loading_info=True
+        )
         if missing := sorted(key for key in report["missing_keys"] if "pooler" not in key):
             raise ModelError(f"{path.name!r} lacks {len(missing)} parameters of its model, {missing[0]!r} for one.")
         if not is_safe:

@@ -1,7 +1,7 @@
 """Log-probabilities and divergences of logits, a few rows at a time and in float32 whatever the logits are in.
 
 With a vocabulary of 50,000 one float32 copy of the logits is larger than all else of a batch. Here nothing of their
-size is made in the forward pass, and one gradient of their size and dtype in the backward pass.
+size is made in the forward pass, and one gradient of their size and dtype in a first backward pass.
 """
 
 from __future__ import annotations

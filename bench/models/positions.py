@@ -51,12 +51,21 @@ def mlp_at_answers(mlp: nn.Module, batch: Batch) -> Iterator[None]:
         yield
         return
 
-    def pick(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    is_picked = False
+
+    def pick(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        nonlocal is_picked
+        # some models join rows and tokens, or pass what they pass by name: these get all positions
+        is_picked = bool(arguments) and arguments[0].shape[:-1] == (batch.size, length)
+        if not is_picked:
+            return None
         x = arguments[0]
         # what fills a row up is computed and thrown away
         return (x.gather(1, index.clamp(max=length - 1)[..., None].expand(-1, -1, x.shape[-1])), *arguments[1:])
 
     def spread(_: nn.Module, arguments: tuple[Tensor, ...], output: Any) -> Any:
+        if not is_picked:
+            return output
         y = output[0] if isinstance(output, tuple) else output
         whole = y.new_zeros(y.shape[0], length + 1, y.shape[-1])
         whole = whole.scatter(1, index[..., None].expand(-1, -1, y.shape[-1]), y)[:, :length]

@@ -122,8 +122,8 @@ def _is_short(lm: LanguageModel, prompt: Text, answer: Text) -> bool:
     encoder = lm.encoder
     if encoder.is_chat or not isinstance(prompt, str) or not isinstance(answer, str):
         return False  # nobody knows how long a chat's template is
-    if not answer.strip() or not (prompt + answer).isascii():
-        return False
+    if not prompt.strip() or not answer.strip() or not (prompt + answer).isascii():
+        return False  # of a text alone the first token can not be scored
     if encoder.label_ids and answer not in encoder.label_ids:
         return False
     return encoder.max_length is None or len(prompt) + len(answer) + _SPARE_TOKENS <= encoder.max_length

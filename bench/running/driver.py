@@ -77,6 +77,7 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
     fits, bases = Fits(store.root, store.report), Bases(store.root, store.report)
     fits.refuse_foreign(todo.to_run)
     fits.tidy()
+    bases.tidy()
     cells = {cell.key: cell for cell in todo.to_run}
     cards = []
     for planned in todo.skipped:
@@ -106,9 +107,9 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
         for cell, outcome in outcomes:
             if outcome.fitted is not None:
                 fits.keep(cell, outcome.fitted)
-            if outcome.asked:
-                bases.keep(cell, {**bases.find(cell), **outcome.asked})
             cards.append(store.write(run, cell, outcome.result))
+            if outcome.asked:
+                bases.keep(cell, outcome.asked)
             observer.finished(cards[-1])
     return cards
 

@@ -15,10 +15,10 @@ from bench.records.canonical import canonical_json, key_of
 from bench.records.cell import Cell
 from bench.running.task import Checkpoint, Fitted, diverged_identity, fit_identity
 
-__all__ = ["LOG", "STATE", "Fits", "begun_editors", "editors"]
+__all__ = ["LEFTOVER_SECONDS", "LOG", "STATE", "Fits", "begun_editors", "editors"]
 
 STATE, LOG = "state.safetensors", "fit.parquet"
-_LEFTOVER_SECONDS = 24 * 3600.0  # no write takes so long: what is older was left by a killed driver
+LEFTOVER_SECONDS = 24 * 3600.0  # no write takes so long: what is older was left by a killed driver
 
 
 def editors(results: Path, report: Callable[[str], None]) -> ArtifactStore:
@@ -46,7 +46,7 @@ class Fits:
 
     def tidy(self) -> None:
         """Delete what drivers that were killed long ago left half-written."""
-        self._whole.tidy(older_than_seconds=_LEFTOVER_SECONDS)
+        self._whole.tidy(older_than_seconds=LEFTOVER_SECONDS)
 
     def find(self, cell: Cell) -> Fitted | None:
         """Give the state fitted for a cell with the same fit identity, or None."""

@@ -105,7 +105,8 @@ class CellRun:
         scored = [q for q in questions if (q.case, q.probe.id) not in void]
         with measured(lm.device) as cost:
             original = self._original(questions)
-        self.spent("base", cost, is_cached=not self.asked)
+        if self.asked:  # otherwise it cost nothing here
+            self.spent("base", cost)
         state = self._prepare(cls, config, {case.request.id for case in cases})
         editor = cls(lm, config, state)
         change = editor.base_change()

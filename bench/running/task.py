@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -187,5 +188,12 @@ def diverged_identity(cell: Cell) -> dict[str, object]:
 
 
 def base_identity(cell: Cell) -> dict[str, object]:
-    """Give everything that can change what the unedited model answers to a cell's questions."""
-    return {"dataset_config": dict(cell.dataset_config), **{name: getattr(cell, name) for name in _BASE_FIELDS}}
+    """Give everything that can change what the unedited model answers to a cell's questions.
+
+    Versions are part of it, unlike of a cell's key: edited answers of today are compared with these.
+    """
+    return {
+        "dataset_config": dict(cell.dataset_config),
+        **{name: getattr(cell, name) for name in _BASE_FIELDS},
+        **{name: version(name) for name in ("torch", "transformers")},
+    }

@@ -209,6 +209,16 @@ def test_smoothed_labels_are_cross_entropy_with_a_spread_target() -> None:
     assert float(found.edit.detach()) == close(mean_of_means(token_losses(lm, made)))
 
 
+def test_a_step_without_locality_probes_has_no_divergence_to_learn_from() -> None:
+    lm = tiny_model("causal")
+
+    found = edit_losses(lm, edits(lm), replace(batch(lm), locality=()))
+
+    assert torch.isnan(found.locality)
+    assert torch.isnan(found.drawdown)
+    assert torch.isfinite(found.edit)
+
+
 def test_an_edit_that_changes_nothing_has_no_divergence_and_no_drawdown() -> None:
     lm = tiny_model("causal")
 

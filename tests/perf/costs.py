@@ -119,6 +119,8 @@ def _measure(shape: str, method: str, implementation: str, name: str, edits: int
         rows = []
         for what, action in actions(editor, drawn, implementation, name=name, kind=where.type).items():
             steps = editor.config.steps if what == "step" else 1
+            if where.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(where)
             with FlopCounterMode(display=False) as counter:
                 action()  # its time does not count: it allocates, and fills caches
             seconds = _seconds(action, 3, where) / edits / steps
@@ -132,9 +134,10 @@ def _measure(shape: str, method: str, implementation: str, name: str, edits: int
                     "edits": edits,
                     "seconds": round(seconds, 5),
                     "gigaflop": round(counter.get_total_flops() / edits / steps / 1e9, 3),
-                    "gflops": round(_rate(where), 1),
-                    "peak_memory_bytes": _peak(where),
+                    # a process's peak never falls: on a CPU it is told of the first thing that it does
+                    "peak_memory_bytes": _peak(where) if where.type == "cuda" or not rows else None,
                     "model_memory_bytes": before,
+                    "gflops": round(_rate(where), 1),
                 }
             )
     return rows

@@ -25,7 +25,7 @@ from bench.models.encoding import Batch
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
 
-__all__ = ["Case", "Plain", "plain_for"]
+__all__ = ["Case", "Plain", "fine_tune", "plain_for"]
 
 
 class Case(NamedTuple):

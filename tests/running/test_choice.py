@@ -57,6 +57,14 @@ def test_cases_that_do_not_fit_are_left_out_with_the_reason_and_the_next_take_th
     assert "at most 64" in chosen.notes[1]
 
 
+def test_a_text_of_one_token_can_not_be_scored_and_is_left_out(lm: LanguageModel) -> None:
+    cases = tiny_cases("causal", 3)
+    cases[0] = replace(cases[0], probes=(replace(cases[0].probes[0], id="text", prompt="", answer="a"),))
+
+    assert ids(choose(lm, cases, 2).cases) == ids(cases[1:])
+    assert fitting(lm, cases)[1] == 1
+
+
 def test_no_more_cases_are_read_than_are_wanted(lm: LanguageModel) -> None:
     cases = iter(tiny_cases("causal", 4))
 
