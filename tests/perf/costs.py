@@ -48,7 +48,7 @@ def actions(editor: Editor[Any], drawn: list[Case], implementation: str, *, name
         kind: of device.
     """
     if editor.name == "ft":
-        return {"step": _fine_tuning(editor, drawn, implementation)}
+        return {"step": _fine_tuning(editor, drawn, implementation, name=name, kind=kind)}
     optimiser = editor.optimiser(editor.outer_parameters())  # type: ignore[attr-defined]
     groups = [[case.request] for case in drawn]
     generators = [torch.Generator() for _ in drawn]
@@ -73,11 +73,16 @@ def actions(editor: Editor[Any], drawn: list[Case], implementation: str, *, name
     return {"fit step": fit_step, "edit": edit}
 
 
-def _fine_tuning(editor: Editor[Any], drawn: list[Case], implementation: str) -> Action:
+def _fine_tuning(editor: Editor[Any], drawn: list[Case], implementation: str, *, name: str, kind: str) -> Action:
     if implementation == PLAIN:
         return lambda: [fine_tune(editor, case, editor.config.steps) for case in drawn]
     groups = [[case.request] for case in drawn]
-    return lambda: editor.edit_each(groups, generators=[torch.Generator().manual_seed(i) for i in range(len(drawn))])
+
+    def edit() -> None:
+        with precision(name, kind):
+            editor.edit_each(groups, generators=[torch.Generator().manual_seed(i) for i in range(len(drawn))])
+
+    return edit
 
 
 def _seconds(action: Action, rounds: int, device: torch.device) -> float:
