@@ -18,6 +18,14 @@ pytestmark = pytest.mark.slow  # a driver and a worker import torch
 Bench = Callable[..., Any]
 _PATIENCE_SECONDS = 120.0
 
+# Where the tests themselves run in a shell's background, their children are born deaf to Ctrl-C.
+_MAIN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from bench.cli import main
+main()
+"""
+
 # Its preparation never ends while the file `hang` is there; it says which process it runs in.
 _HANGING = """
 @classmethod
@@ -62,7 +70,7 @@ def driver(bench: Bench, command: list[str], tmp_path: Path) -> Iterator[subproc
     """That run, in a process group of its own as a shell starts it, when its second cell hangs."""
     (tmp_path / "hang").touch()
     child = subprocess.Popen(
-        [sys.executable, "-c", "from bench.cli import main; main()", *command],
+        [sys.executable, "-c", _MAIN, *command],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
