@@ -23,9 +23,6 @@ __all__ = ["WORKER", "Engine", "InProcessEngine", "LocalEngine"]
 
 WORKER = "worker"  # the phase in which a cell failed whose process ended
 
-# Threads that wait for each other sleep instead of spinning: with other work on the machine's two cores a step of a fit
-# took 0.9 s and not 2.4 s.
-_WAIT_POLICY = "PASSIVE"
 _PROGRESS_SECONDS = 0.2  # between two reports of one worker; faster than the eye gains nothing
 _PATIENCE_SECONDS = 5.0  # for a worker that was asked to end; then it is killed
 
@@ -137,8 +134,6 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        # read when the process loads torch; whoever has set it knows better
-        os.environ.setdefault("OMP_WAIT_POLICY", _WAIT_POLICY)
         with _undisturbed():
             self._process.start()
         theirs.close()
