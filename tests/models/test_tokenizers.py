@@ -136,7 +136,7 @@ def said(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     return " ".join(str(tokenizer.decode(list(ids), skip_special_tokens=True)).split()).lower()
 
 
-def check(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, prompt: str, answer: str) -> None:
+def check_found(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, prompt: str, answer: str) -> None:
     """Check that labels and what is before them are the two texts, and that each label is predicted by its place."""
     whole = encoded.input_ids
     assert encoded.labels == whole[-len(encoded.labels) :]
@@ -160,7 +160,7 @@ def check(tokenizer: PreTrainedTokenizerBase, encoded: Encoded, prompt: str, ans
 def test_the_answer_is_found_whole_and_nothing_of_the_prompt_with_it(
     tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str
 ) -> None:
-    check(tokenizer, encoder(tokenizer).encode(prompt, answer), prompt, answer)
+    check_found(tokenizer, encoder(tokenizer).encode(prompt, answer), prompt, answer)
 
 
 def test_a_leading_space_of_the_answer_or_one_behind_the_prompt_changes_nothing(
@@ -214,7 +214,7 @@ def test_a_start_token_stands_once_before_the_prompt_and_is_never_scored(tokeniz
 def test_characters_that_are_several_tokens_are_scored_whole(name: str, answer: str) -> None:
     tokenizer = CAUSAL[name]()
 
-    check(tokenizer, encoder(tokenizer).encode(PROMPT, answer), PROMPT, answer)
+    check_found(tokenizer, encoder(tokenizer).encode(PROMPT, answer), PROMPT, answer)
 
 
 def test_a_limit_in_the_tokenizers_own_file_cuts_nothing(tokenizer: PreTrainedTokenizerBase) -> None:

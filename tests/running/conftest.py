@@ -12,6 +12,8 @@ import pytest
 from bench import registry
 from bench.records.cell import Cell
 from bench.running.sweep import Sweep, plan
+from bench.running.task import Outcome, Task
+from bench.running.worker import Worker
 
 # A fit of a few steps, for whichever of these fields an editor has.
 _SMALL = {"steps": 4, "edits_per_step": 4, "validate_every": 2, "validation_edits": 4}
@@ -50,3 +52,13 @@ def cells(sweep: Callable[..., Sweep]) -> Callable[..., list[Cell]]:
         return [planned.cell for planned in plan(sweep(**changes | {"sets": quick + tuple(changes.get("sets", ()))}))]
 
     return make
+
+
+@pytest.fixture
+def run(toy: Path) -> Callable[..., Outcome]:
+    """Compute a cell in this process, with a worker of its own unless one is given."""
+
+    def compute(cell: Cell, *, worker: Worker | None = None, plugins: tuple[Path, ...] = (), **task: object) -> Outcome:
+        return (worker or Worker()).run(Task(cell=cell, plugins=(toy, *plugins), **task))  # type: ignore[arg-type]
+
+    return compute
