@@ -1,0 +1,50 @@
+"""`bench table` and `bench plot`: what runs came to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import Results, check, names, output, run_folder
+
+__all__ = ["results_app"]
+
+results_app = typer.Typer()
+
+_FORMATS = ("text", "csv", "json", "md", "latex")
+
+
+@results_app.command(epilog="Example:  bench table 2026-11-23-facts --format md --metrics success,drawdown")
+def table(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a run.")],
+    format_: Annotated[str, typer.Option("--format", help=f"How to print: {', '.join(_FORMATS)}.")] = "text",
+    metrics: Annotated[str, typer.Option(help="Metrics, separated by commas; `bench list metrics` shows all.")] = "",
+    results: Results = Path("results"),
+) -> None:
+    """Print the summary of a run.
+
+    csv and json give every metric, one row each.
+    """
+    from bench.commands.results import print_table
+
+    check("--format", format_, _FORMATS)
+    print_table(run_folder(name, results), format_, names(metrics), output())
+
+
+@results_app.command(epilog="Example:  bench plot 2026-11-23-facts --x locality_kl --y success")
+def plot(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a run.")],
+    x: Annotated[str, typer.Option(help="Metric of the horizontal axis.")] = "drawdown",
+    y: Annotated[str, typer.Option(help="Metric of the vertical axis.")] = "success",
+    results: Results = Path("results"),
+) -> None:
+    """Draw the trade-off of two metrics.
+
+    It gives a PNG, an SVG, and a CSV with the numbers.
+    """
+    from bench.commands.results import draw
+
+    for path in draw(run_folder(name, results), x, y):
+        print(path)

@@ -1,0 +1,126 @@
+"""`bench run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import AsJson, Plugins, Results, names
+
+__all__ = ["run_app"]
+
+run_app = typer.Typer()
+
+_EPILOG = (  # \b keeps the lines as they are
+    "\b\nSeveral configurations side by side; the quotes keep brackets from the shell:"
+    "\n  bench run --methods 'mend[rank=64,steps=300],mend,ft[kl=true]' --set mend.lr=1e-3"
+    "\nExample:  bench run --methods mend,ft --edits 100 --seeds 3 --set ft.lr=1e-4"
+)
+
+
+@run_app.command(epilog=_EPILOG)
+def run(
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Methods, separated by commas, each perhaps with fields: NAME[FIELD=VALUE,preset=VALUE]; "
+            "`bench list methods` shows all."
+        ),
+    ],
+    models: Annotated[
+        str,
+        typer.Option(
+            help="Models, separated by commas: names of `bench list models`, folders, hub ids (ID@REVISION pins one), "
+            "random:SHAPE for costs only."
+        ),
+    ] = "facts-gpt2-3m",
+    datasets: Annotated[str, typer.Option(help="Datasets, separated by commas.")] = "facts",
+    modes: Annotated[
+        str,
+        typer.Option(
+            "--mode",
+            help="Modes, separated by commas: single, each request edited alone; batch:n, n requests installed by one "
+            "edit, for which learned editors are fitted, too.",
+        ),
+    ] = "single",
+    edits: Annotated[int, typer.Option(help="Test edits a cell; a multiple of n in mode batch:n.")] = 200,
+    seeds: Annotated[int, typer.Option(help="Fits of each method, with the seeds 0, 1, …")] = 1,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="NAME.FIELD=VALUE, or NAME.preset=VALUE, wherever brackets do not say otherwise; may be repeated.",
+        ),
+    ] = None,
+    known_only: Annotated[
+        bool, typer.Option("--known-only", help="Edit only cases that the unedited model gets right.")
+    ] = False,
+    chat: Annotated[bool, typer.Option("--chat", help="Put prompts into the model's chat template.")] = False,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, or mps (unproven); auto takes a CUDA GPU if there is one.")
+    ] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="Of the weights: fp32, bf16, fp16, or auto, as each model's are stored.")
+    ] = "fp32",
+    gpus_per_cell: Annotated[
+        int, typer.Option(help="GPUs that hold one model together (unproven, needs accelerate).")
+    ] = 1,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that a model brings with it.")
+    ] = False,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option("--allow-pickle", help="Read a pickle where a model has no safetensors: it could run anything."),
+    ] = False,
+    application: Annotated[
+        str, typer.Option(help="factored: edits are applied beside the weights; written: into them.")
+    ] = "factored",
+    name: Annotated[str, typer.Option("--run", help="Name of the run; by default the date and the datasets.")] = "",
+    results: Results = Path("results"),
+    plugin: Plugins = None,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    threads: Annotated[
+        int, typer.Option(help="CPU threads of each worker, part of a cell's identity; 0: all cores.")
+    ] = 0,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="Minutes between two checkpoints of a fit; 0: after every step.")
+    ] = 5.0,
+    in_process: Annotated[bool, typer.Option("--in-process", help="No worker processes, for debugging.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute cells that failed again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Edit, score and time: every method on every model and dataset. Finished cells are not computed again."""
+    from bench.commands.run import RunOptions, execute
+    from bench.running.specs import split_specs
+
+    options = RunOptions(
+        methods=split_specs(methods),
+        models=names(models),
+        datasets=names(datasets),
+        modes=names(modes),
+        edits=edits,
+        seeds=seeds,
+        sets=tuple(settings or ()),
+        device=device,
+        dtype=dtype,
+        application=application,
+        name=name,
+        results=results,
+        plugins=tuple(plugin or ()),
+        workers=workers,
+        threads=threads,
+        checkpoint_minutes=checkpoint_minutes,
+        known_only=known_only,
+        chat=chat,
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+        gpus_per_cell=gpus_per_cell,
+        is_in_process=in_process,
+        retries_failed=retry_failed,
+        is_dry=dry_run,
+        is_json=as_json,
+    )
+    raise typer.Exit(execute(options))
