@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import AsJson, Plugins, Settings, check
+from bench.cli.options import AsJson, Plugins, Settings, check_choice
 
 __all__ = ["datasets_app"]
 
@@ -25,7 +25,7 @@ def show_dataset(
     """Show what a dataset makes of its files: its card, the cases of each split, and what was left out and why."""
     from bench.commands import datasets
 
-    check("--kind", kind, ("", "causal", "seq2seq", "classifier"))
+    check_choice("--kind", kind, ("", "causal", "seq2seq", "classifier"))
     print(datasets.show(name, tuple(settings or ()), kind, tuple(plugin or ()), as_json=as_json), end="")
 
 

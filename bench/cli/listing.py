@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import AsJson, Plugins, output
+from bench.cli.options import AsJson, Plugins, check_choice, output
 
 __all__ = ["list_app"]
 
@@ -25,5 +25,5 @@ def list_(
     """List what there is: methods, models, datasets or metrics."""
     from bench.commands.listing import listing
 
-    check("WHAT", what, _LISTS)
+    check_choice("WHAT", what, _LISTS)
     print(listing(what, output(), is_checked=check, plugins=tuple(plugin or ()), as_json=as_json), end="")

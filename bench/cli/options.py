@@ -12,7 +12,7 @@ from bench.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["AsJson", "Plugins", "Results", "Settings", "check", "names", "output", "run_folder"]
+__all__ = ["AsJson", "Plugins", "Results", "Settings", "check_choice", "names", "output", "run_folder"]
 
 Results = Annotated[Path, typer.Option("--results", envvar="BENCH_RESULTS", help="Folder of all runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -22,7 +22,7 @@ Plugins = Annotated[
 Settings = Annotated[list[str] | None, typer.Option("--set", help="NAME.FIELD=VALUE; may be repeated.")]
 
 
-def check(option: str, value: str, known: tuple[str, ...]) -> None:
+def check_choice(option: str, value: str, known: tuple[str, ...]) -> None:
     """Refuse a value that an option can not have.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Results, check, names, output, run_folder
+from bench.cli.options import Results, check_choice, names, output, run_folder
 
 __all__ = ["results_app"]
 
@@ -29,7 +29,7 @@ def table(
     """
     from bench.commands.results import print_table
 
-    check("--format", format_, _FORMATS)
+    check_choice("--format", format_, _FORMATS)
     print_table(run_folder(name, results), format_, names(metrics), output())
 
 
