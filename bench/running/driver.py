@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bench.records.card import Card, timestamp
@@ -39,11 +39,13 @@ class Todo:
         cached: cells that are there already.
         skipped: cells that can not be computed, with their reason.
         to_run: the others.
+        fits: the fit that a cell shares with others, by the cell's key; empty where nothing is fitted.
     """
 
     cached: tuple[Card, ...]
     skipped: tuple[PlannedCell, ...]
     to_run: tuple[Cell, ...]
+    fits: Mapping[str, str] = field(default_factory=dict)
 
 
 def survey(planned: Sequence[PlannedCell], store: Store, run: str, *, retry: bool = False) -> Todo:
@@ -60,6 +62,7 @@ def survey(planned: Sequence[PlannedCell], store: Store, run: str, *, retry: boo
         cached=tuple(cached.values()),
         skipped=tuple(p for p in left if p.reason),
         to_run=tuple(p.cell for p in left if not p.reason),
+        fits={p.cell.key: p.fit for p in left},
     )
 
 
@@ -86,8 +89,15 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
         cards.append(store.write(run, planned.cell, result))
         observer.finished(cards[-1])
 
-    def task(cell: Cell) -> Task:
+    under_way: dict[str, str] = {}  # which cell makes a fit just now, by the key of the fit
+
+    def task(cell: Cell) -> Task | None:
+        shared = todo.fits.get(cell.key, "")
+        if under_way.get(shared, cell.key) != cell.key:
+            return None  # soon that cell's fit is there to be used
         fitted = fits.find(cell)
+        if shared and fitted is None:
+            under_way[shared] = cell.key
         return Task(
             cell=cell,
             plugins=sweep.plugins,
@@ -107,6 +117,7 @@ def run_sweep(sweep: Sweep, todo: Todo, store: Store, run: str, engine: Engine, 
         for cell, outcome in outcomes:
             if outcome.fitted is not None:
                 fits.keep(cell, outcome.fitted)
+            under_way.pop(todo.fits.get(cell.key, ""), None)
             cards.append(store.write(run, cell, outcome.result))
             if outcome.asked:
                 bases.keep(cell, outcome.asked)

@@ -31,13 +31,14 @@ class Engine(Protocol):
     """Computes cells and gives each as soon as it is done."""
 
     def run(
-        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_message: Callable[[Message], None]
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task | None], on_message: Callable[[Message], None]
     ) -> Generator[tuple[Cell, Outcome], None, None]:
         """Compute cells; closing what this gives ends the work.
 
         Args:
             cells: in the order in which they are started.
-            task: makes the task of a cell when its turn comes, so that it can use what earlier cells fitted.
+            task: makes the task of a cell when its turn comes, so that it can use what earlier cells fitted; None
+                while a cell that runs makes the very fit that this one needs.
             on_message: told how far running cells have come, and given the checkpoints of their fits.
         """
         ...
@@ -47,14 +48,16 @@ class InProcessEngine:
     """Computes cells in this process, for debugging."""
 
     def run(
-        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_message: Callable[[Message], None]
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task | None], on_message: Callable[[Message], None]
     ) -> Generator[tuple[Cell, Outcome], None, None]:
         """Compute cells one after the other."""
         from bench.running.worker import Worker
 
         worker = Worker(on_message)
         for cell in cells:
-            yield cell, worker.run(task(cell))
+            todo = task(cell)
+            assert todo is not None  # no other cell runs meanwhile
+            yield cell, worker.run(todo)
 
 
 class LocalEngine:
@@ -68,7 +71,7 @@ class LocalEngine:
         self._workers = workers
 
     def run(
-        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_message: Callable[[Message], None]
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task | None], on_message: Callable[[Message], None]
     ) -> Generator[tuple[Cell, Outcome], None, None]:
         """Compute cells; closing the iterator ends all workers."""
         waiting = deque(cells)
@@ -76,8 +79,8 @@ class LocalEngine:
         try:
             while waiting or any(member.cell for member in team):
                 for member in team:
-                    if member.cell is None and waiting:
-                        member.start(cell := waiting.popleft(), task(cell))
+                    if member.cell is None and (turn := _next(waiting, task)) is not None:
+                        member.start(*turn)
                 busy = {member.connection: member for member in team if member.cell}
                 for connection in wait(list(busy)):
                     member = busy[connection]  # type: ignore[index]  # wait gives back what it was given
@@ -90,6 +93,15 @@ class LocalEngine:
         finally:
             for member in team:
                 member.end()
+
+
+def _next(waiting: deque[Cell], task: Callable[[Cell], Task | None]) -> tuple[Cell, Task] | None:
+    """Take the first cell out of those that wait whose turn has come; None if there is none."""
+    for cell in waiting:
+        if (found := task(cell)) is not None:
+            waiting.remove(cell)
+            return cell, found
+    return None
 
 
 class _Process:

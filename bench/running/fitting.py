@@ -20,7 +20,7 @@ from bench.running.choice import fitting
 from bench.running.clock import Cost, measured
 from bench.running.task import Checkpoint, Fitted, Message, Progress, Task, diverged_identity
 
-__all__ = ["Fitting", "restored"]
+__all__ = ["Fitting", "prepares", "restored"]
 
 
 class Fitting:
@@ -86,7 +86,7 @@ class Fitting:
                 "cases that it is scored on. Ask for fewer edits."
             )
         cases = list(self._dataset.cases(Split.FIT))
-        if _prepares(cls):
+        if prepares(cls):
             cases, too_long = fitting(self._lm, cases)
             tune, too_long_to_tune = fitting(self._lm, tune)
             if too_long + too_long_to_tune:
@@ -146,14 +146,14 @@ class Fitting:
         }
 
 
-def _prepares(cls: type[Editor[Any]]) -> bool:
-    """Say whether an editor learns anything before it edits."""
-    return getattr(cls.prepare, "__func__", None) is not getattr(Editor.prepare, "__func__", None)
-
-
 def restored(stored: Fitted | Checkpoint) -> State:
     """Give the state that was sent or stored as bytes."""
     return State(tensors=safetensors.torch.load(stored.tensors), values=stored.values)
+
+
+def prepares(cls: type[Editor[Any]]) -> bool:
+    """Say whether an editor learns anything before it edits."""
+    return getattr(cls.prepare, "__func__", None) is not getattr(Editor.prepare, "__func__", None)
 
 
 def _stored(state: State) -> bytes:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import registry
 from bench.editing.config import build_config, config_values
@@ -16,14 +16,19 @@ from bench.models.catalogue import ModelEntry
 from bench.models.kind import ModelKind
 from bench.models.loading import DTYPES, identify_model
 from bench.models.options import PLAIN, LoadOptions
+from bench.records.canonical import key_of
 from bench.records.cell import Cell
 from bench.records.mode import SINGLE, parse_mode
+from bench.running.fitting import prepares
 from bench.running.scoring import APPLICATIONS
 from bench.running.specs import MethodSpec, parse_spec
+from bench.running.task import fit_identity
 
-__all__ = ["AUTO", "PlannedCell", "Sweep", "plan"]
+__all__ = ["AUTO", "FILE_NAMES", "PlannedCell", "Sweep", "plan"]
 
 AUTO = "auto"  # --dtype: as the weights are stored
+# What a sweep file calls the fields that hold several values: as the options that may be repeated or hold a list.
+FILE_NAMES = {"modes": "mode", "dtypes": "dtype", "sets": "set", "plugins": "plugin"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,7 @@ class Sweep:
         seeds: how many fits of each method, with the seeds 0, 1, …
         sets: `NAME.FIELD=VALUE` for a dataset, or for a method wherever its brackets do not say otherwise.
         device: `cpu`, `cuda` or `mps`.
-        dtype: `fp32`, `bf16`, `fp16`, or `auto`: as each model's weights are stored.
+        dtypes: `fp32`, `bf16`, `fp16`, or `auto`: as each model's weights are stored.
         application: `factored` or `written`.
         split: `test`, or `tune` while hyper-parameters are searched.
         threads: CPU threads of each worker.
@@ -55,7 +60,7 @@ class Sweep:
     seeds: int
     sets: tuple[str, ...] = ()
     device: str = "cpu"
-    dtype: str = "fp32"
+    dtypes: tuple[str, ...] = ("fp32",)
     application: str = "factored"
     split: str = "test"
     threads: int = 1
@@ -66,21 +71,43 @@ class Sweep:
     loading: LoadOptions = PLAIN
 
     def to_toml(self) -> dict[str, object]:
-        """Give the sweep as values that TOML can hold."""
-        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return values | {"plugins": [str(path) for path in self.plugins]}
+        """Give the sweep as a sweep file holds it: by the names of the options, files by their whole path."""
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        del values["loading"]
+        for name, option in FILE_NAMES.items():
+            values[option] = values.pop(name)
+        values["plugin"] = [str(path.expanduser().resolve()) for path in self.plugins]
+        if self.split == "test":  # there is no option for another
+            del values["split"]
+        return values | {
+            "chat": self.loading.is_chat,
+            "gpus_per_cell": self.loading.gpus,
+            "trust_remote_code": self.loading.runs_remote_code,
+            "allow_pickle": self.loading.reads_pickle,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCell:
-    """A cell, and the reason why it need not be tried, if there is one."""
+    """A cell that was asked for.
+
+    Args:
+        cell: which.
+        reason: why it need not be tried, if there is a reason.
+        parameters: how many the model has, if that is known without loading it.
+        fit: the key of the fit that it shares with others; empty if its editor prepares nothing.
+    """
 
     cell: Cell
     reason: str | None = None
+    parameters: int | None = None
+    fit: str = ""
 
 
 def plan(sweep: Sweep) -> list[PlannedCell]:
-    """Resolve a sweep into cells, the model outermost, so that each is loaded once.
+    """Resolve a sweep into cells: the model outermost, so that each is loaded once a dtype; modes innermost.
+
+    Cells that share a fit are neighbours, and each cell comes once.
 
     Raises:
         UnknownPlugin: no method or dataset has a name that was asked for.
@@ -94,11 +121,21 @@ def plan(sweep: Sweep) -> list[PlannedCell]:
         registry.add_file(path)
     specs = [parse_spec(text) for text in sweep.methods]
     settings = _settings(sweep, [*(spec.name for spec in specs), *sweep.datasets])
-    methods = [_method(spec, mode, settings.get(spec.name, {})) for spec in specs for mode in sweep.modes]
-    _check_distinct(methods)
+    methods = [[_method(spec, mode, settings.get(spec.name, {})) for mode in sweep.modes] for spec in specs]
+    _check_distinct([method for modes in methods for method in modes])
     datasets = [_Configured("datasets", name, settings.get(name, {})) for name in sweep.datasets]
     models = [identify_model(name, options=sweep.loading) for name in sweep.models]
-    return [cell for model in models for cell in _cells(sweep, model, methods, datasets)]
+    digests: dict[tuple[str, ModelKind | None], str] = {}
+    planned: dict[str, PlannedCell] = {}
+    for model in models:
+        for dtype in dict.fromkeys(model.dtype if dtype == AUTO else dtype for dtype in sweep.dtypes):
+            for dataset in datasets:
+                if model.kind in dataset.cls.kinds and (dataset.name, model.kind) not in digests:
+                    digests[dataset.name, model.kind] = _digest(dataset, model)
+                place = _Place(model, dtype, dataset, digests.get((dataset.name, model.kind), ""))
+                for found in _cells(sweep, place, methods):
+                    planned.setdefault(found.cell.key, found)
+    return list(planned.values())
 
 
 class _Configured:
@@ -136,48 +173,68 @@ def _method(spec: MethodSpec, mode: str, settings: Mapping[str, str]) -> _Method
     )
 
 
-def _cells(
-    sweep: Sweep, model: ModelEntry, methods: Sequence[_Method], datasets: Sequence[_Configured]
-) -> Iterator[PlannedCell]:
-    for dataset in datasets:
-        fits_dataset = model.kind in dataset.cls.kinds
-        digest = _digest(dataset, model) if fits_dataset else ""
-        for method in methods:
-            reason: str | None = f"{dataset.name} has no cases for {model.kind} models"
-            if fits_dataset:
-                reason = method.setup.cls.refuses(model.kind, at_once=parse_mode(method.mode).at_once)
-            reason = reason or _unsuitable(sweep, model)
-            for seed in range(sweep.seeds):
-                cell = Cell(
-                    method=method.setup.name,
-                    method_version=method.setup.cls.version,
-                    config=method.setup.values,
-                    plugin_digest=method.setup.plugin.digest,
-                    model=model.name,
-                    model_digest=model.identity,
-                    model_kind=str(model.kind),
-                    dataset=dataset.name,
-                    dataset_digest=digest,
-                    dataset_config=dataset.values,
-                    split=sweep.split,
-                    edits=sweep.edits,
-                    mode=method.mode,
-                    dtype=model.dtype if sweep.dtype == AUTO else sweep.dtype,
-                    application=sweep.application,
-                    device=sweep.device,
-                    threads=sweep.threads,
-                    seed=seed,
-                    overrides=method.setup.overrides,
-                    preset=method.setup.preset,
-                    model_revision=model.revision,
-                    weights="trained" if model.shape is None else "random",
-                    chat=sweep.loading.is_chat,
-                    known_only=sweep.known_only,
-                    gpus=sweep.loading.gpus,
-                    remote_code=model.has_code,
-                    pickle=sweep.loading.reads_pickle and (model.is_pickled or bool(model.hub_id)),
+class _Place(NamedTuple):
+    """Where methods are run; the digest is empty if the dataset has no cases for the model."""
+
+    model: ModelEntry
+    dtype: str
+    dataset: _Configured
+    digest: str
+
+
+def _cells(sweep: Sweep, place: _Place, methods: Sequence[Sequence[_Method]]) -> Iterator[PlannedCell]:
+    for modes in methods:
+        for seed in range(sweep.seeds):
+            for method in modes:
+                cell = _cell(sweep, place, method, seed)
+                yield PlannedCell(
+                    cell=cell,
+                    reason=_reason(sweep, place, method),
+                    parameters=place.model.parameters,
+                    fit=key_of(fit_identity(cell)) if prepares(method.setup.cls) else "",
                 )
-                yield PlannedCell(cell=cell, reason=reason)
+
+
+def _reason(sweep: Sweep, place: _Place, method: _Method) -> str | None:
+    """Give the reason why a method is not to be tried here."""
+    kind = place.model.kind
+    if kind not in place.dataset.cls.kinds:
+        return f"{place.dataset.name} has no cases for {kind} models"
+    refused: str | None = method.setup.cls.refuses(kind, at_once=parse_mode(method.mode).at_once)
+    return refused or _unsuitable(sweep, place.model)
+
+
+def _cell(sweep: Sweep, place: _Place, method: _Method, seed: int) -> Cell:
+    model, dataset, setup = place.model, place.dataset, method.setup
+    return Cell(
+        method=setup.name,
+        method_version=setup.cls.version,
+        config=setup.values,
+        plugin_digest=setup.plugin.digest,
+        model=model.name,
+        model_digest=model.identity,
+        model_kind=str(model.kind),
+        dataset=dataset.name,
+        dataset_digest=place.digest,
+        dataset_config=dataset.values,
+        split=sweep.split,
+        edits=sweep.edits,
+        mode=method.mode,
+        dtype=place.dtype,
+        application=sweep.application,
+        device=sweep.device,
+        threads=sweep.threads,
+        seed=seed,
+        overrides=setup.overrides,
+        preset=setup.preset,
+        model_revision=model.revision,
+        weights="trained" if model.shape is None else "random",
+        chat=sweep.loading.is_chat,
+        known_only=sweep.known_only,
+        gpus=sweep.loading.gpus,
+        remote_code=model.has_code,
+        pickle=sweep.loading.reads_pickle and (model.is_pickled or bool(model.hub_id)),
+    )
 
 
 def _unsuitable(sweep: Sweep, model: ModelEntry) -> str | None:
@@ -199,7 +256,8 @@ def _digest(dataset: _Configured, model: ModelEntry) -> str:
 
 
 def _check_options(sweep: Sweep) -> None:
-    _check_choice("--dtype", sweep.dtype, (*DTYPES, AUTO))
+    for dtype in sweep.dtypes:
+        _check_choice("--dtype", dtype, (*DTYPES, AUTO))
     _check_choice("--application", sweep.application, APPLICATIONS)
     _check_choice("--split", sweep.split, ("test", "tune"))
     lists = {
@@ -207,6 +265,7 @@ def _check_options(sweep: Sweep) -> None:
         "--models": sweep.models,
         "--datasets": sweep.datasets,
         "--mode": sweep.modes,
+        "--dtype": sweep.dtypes,
     }
     for option, names in lists.items():
         if not names:

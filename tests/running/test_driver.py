@@ -21,7 +21,8 @@ from bench.running.measure import Measure
 from bench.running.questions import Question
 from bench.running.scoring import measure_unedited
 from bench.running.sweep import Sweep, plan
-from bench.running.task import Outcome, Progress, Task
+from bench.running.task import Message, Outcome, Progress, Task
+from bench.running.worker import Worker
 
 SweepMaker = Callable[..., Sweep]
 _FIT = ("mend.steps=4", "mend.edits_per_step=4", "mend.validate_every=2", "mend.validation_edits=4")
@@ -47,7 +48,7 @@ class Interrupted:
         self.is_closed = False
 
     def run(
-        self, cells: Sequence[Cell], task: Callable[[Cell], Task], on_progress: Callable[[Progress], None]
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task | None], on_progress: Callable[[Progress], None]
     ) -> Generator[tuple[Cell, Outcome], None, None]:
         try:
             yield from InProcessEngine().run(cells[:1], task, on_progress)
@@ -240,3 +241,39 @@ def test_the_engine_is_closed_if_a_result_can_not_be_told(sweep: SweepMaker, sto
         run_sweep(wanted, survey(plan(wanted), store, "first"), store, "first", engine, Broken())
 
     assert engine.is_closed
+
+
+class TwoAtOnce:
+    """An engine that asks for the tasks of two cells before it computes the first; it notes which it was refused."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task | None] = []
+
+    def run(
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task | None], on_message: Callable[[Message], None]
+    ) -> Generator[tuple[Cell, Outcome], None, None]:
+        first, second = cells
+        begun = task(first)
+        assert begun is not None
+        self.tasks = [begun, task(second)]
+        yield first, Worker(on_message).run(begun)
+        self.tasks.append(later := task(second))
+        assert later is not None
+        yield second, Worker(on_message).run(later)
+
+
+@pytest.mark.parametrize(("method", "waits"), [("mend", True), ("ft", False)])
+def test_two_workers_never_make_the_same_fit_at_the_same_time(
+    sweep: SweepMaker, store: Store, method: str, waits: bool
+) -> None:
+    group = {"mend": "[group_size=2]"}.get(method, "")
+    wanted = sweep(methods=(method + group,), sets=_FIT if method == "mend" else (), modes=("single", "batch:2"))
+    store.start("first", wanted.to_toml())
+    engine = TwoAtOnce()
+
+    cards = run_sweep(wanted, survey(plan(wanted), store, "first"), store, "first", engine, Listener())
+
+    assert [card.status for card in cards] == [Status.DONE] * 2
+    assert (engine.tasks[1] is None) == waits
+    assert engine.tasks[2] is not None
+    assert (engine.tasks[2].fitted is not None) == waits

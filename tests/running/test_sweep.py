@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from bench.errors import BenchError, ConfigError, ModelError, PluginError, UnknownPlugin
 from bench.models.options import LoadOptions
 from bench.records.canonical import key_of
+from bench.records.toml import dumps
 from bench.running.sweep import Sweep, plan
 from bench.running.task import fit_identity
 from bench.testing import tiny_model
@@ -82,12 +84,32 @@ def test_a_preset_in_brackets_names_the_cell_with_what_differs_from_it(sweep: Sw
     assert [p.cell.label for p in planned] == labels
 
 
-def test_modes_come_method_by_method(sweep: SweepMaker) -> None:
-    planned = plan(sweep(methods=("ft", "none"), modes=("single", "batch:2"), seeds=2))
+def test_modes_come_seed_by_seed_so_that_those_with_one_fit_are_neighbours(
+    sweep: SweepMaker, fitted_editor: Path
+) -> None:
+    methods = ("fitted[group_size=2]", "none")
 
-    found = [(p.cell.method, p.cell.mode, p.cell.seed) for p in planned]
-    assert found == [(m, mode, s) for m in ("ft", "none") for mode in ("single", "batch:2") for s in (0, 1)]
+    planned = plan(sweep(methods=methods, modes=("single", "batch:2"), seeds=2, plugins=(fitted_editor,)))
+
+    found = [(p.cell.method, p.cell.seed, p.cell.mode) for p in planned]
+    assert found == [(m, s, mode) for m in ("fitted", "none") for s in (0, 1) for mode in ("single", "batch:2")]
     assert len({p.cell.key for p in planned}) == 8
+    fits = [p.fit for p in planned]
+    assert fits[0] == fits[1] != fits[2] == fits[3]
+    assert fits[4:] == [""] * 4  # the control prepares nothing
+
+
+def test_each_model_is_loaded_once_a_dtype(sweep: SweepMaker, model_folder: Callable[[str], Path]) -> None:
+    models = (str(model_folder("causal")), str(model_folder("seq2seq")))
+
+    planned = plan(sweep(models=models, dtypes=("fp32", "bf16"), methods=("ft", "none")))
+
+    found = [(p.cell.model, p.cell.dtype, p.cell.method) for p in planned]
+    assert found == [(model, dtype, m) for model in models for dtype in ("fp32", "bf16") for m in ("ft", "none")]
+
+
+def test_a_dtype_that_auto_gives_anyway_is_one_cell(sweep: SweepMaker) -> None:
+    assert [p.cell.dtype for p in plan(sweep(dtypes=("fp32", "auto", "bf16")))] == ["fp32", "bf16"]
 
 
 def test_a_method_that_takes_fewer_requests_at_once_is_skipped_before_anything_is_loaded(
@@ -186,6 +208,7 @@ def test_a_kind_that_a_dataset_has_no_cases_for_is_skipped_with_a_reason(sweep: 
         ({"methods": ("ft[step=9]",)}, ConfigError, ("ft has no field 'step'", "Did you mean 'steps'?")),
         ({"methods": ("ft[steps=many]",)}, ConfigError, ("ft.steps='many'", "integer")),
         ({"methods": ("ft[preset=papper]",)}, ConfigError, ("no preset 'papper'", "Did you mean 'paper'?")),
+        ({"dtypes": ("bf16", "bf16")}, ConfigError, ("--dtype", "'bf16' twice")),
         ({"modes": ()}, ConfigError, ("--mode names nothing",)),
         ({"modes": ("single", "single")}, ConfigError, ("--mode", "'single' twice")),
         ({"modes": ("bacth:2",)}, ConfigError, ("--mode is 'bacth:2'", "batch:5", "Did you mean 'batch:n'?")),
@@ -197,8 +220,8 @@ def test_a_kind_that_a_dataset_has_no_cases_for_is_skipped_with_a_reason(sweep: 
         ({"threads": 0}, ConfigError, ("--threads is 0",)),
         ({"loading": LoadOptions(gpus=0)}, ConfigError, ("--gpus-per-cell is 0", "at least 1")),
         ({"models": ("random:gpt3",)}, ModelError, ("'random:gpt3'", "no such shape", "Did you mean 'gpt2'?")),
-        ({"dtype": "float32"}, ConfigError, ("--dtype is 'float32'", "fp32, bf16, fp16, auto")),
-        ({"dtype": "bf61"}, ConfigError, ("fp32, bf16, fp16", "Did you mean 'bf16'?")),
+        ({"dtypes": ("float32",)}, ConfigError, ("--dtype is 'float32'", "fp32, bf16, fp16, auto")),
+        ({"dtypes": ("bf61",)}, ConfigError, ("fp32, bf16, fp16", "Did you mean 'bf16'?")),
         ({"application": "writen"}, ConfigError, ("factored, written", "Did you mean 'written'?")),
         ({"split": "tset"}, ConfigError, ("test, tune", "Did you mean 'test'?")),
     ],
@@ -251,7 +274,7 @@ def test_a_plugin_that_fails_to_import_is_named_with_its_reason(
         {"sets": ("ft.lr=0.5",)},
         {"sets": ("toy.size=11",)},
         {"edits": 5},
-        {"dtype": "bf16"},
+        {"dtypes": ("bf16",)},
         {"application": "written"},
         {"device": "cuda"},
         {"split": "tune"},
@@ -284,10 +307,10 @@ def test_the_dtype_auto_is_that_of_the_weights_and_has_its_key(
     lm.tokenizer.save_pretrained(tmp_path / "half")
     models = (str(tmp_path / "half"), str(model_folder("causal")))
 
-    half, full = plan(sweep(models=models, dtype="auto"))
+    half, full = plan(sweep(models=models, dtypes=("auto",)))
 
     assert (half.cell.dtype, full.cell.dtype) == ("bf16", "fp32")
-    assert half.cell.key == key(sweep(models=models[:1], dtype="bf16"))
+    assert half.cell.key == key(sweep(models=models[:1], dtypes=("bf16",)))
 
 
 def test_a_random_shape_is_marked_as_such_and_loads_nothing_to_be_planned(sweep: SweepMaker) -> None:
@@ -353,9 +376,9 @@ def test_the_key_does_not_depend_on_what_else_is_run(sweep: SweepMaker) -> None:
     assert alone in {p.cell.key for p in together}
 
 
-def test_the_resolved_sweep_can_be_held_by_toml(sweep: SweepMaker) -> None:
-    from bench.records.toml import dumps
+def test_the_resolved_sweep_can_be_held_by_toml(sweep: SweepMaker, toy: Path) -> None:
+    text = dumps(sweep(sets=("toy.size=9",), loading=LoadOptions(is_chat=True)).to_toml())
 
-    text = dumps(sweep(sets=("toy.size=9",)).to_toml())
-
-    assert 'sets = ["toy.size=9"]' in text
+    values = tomllib.loads(text)
+    assert (values["set"], values["plugin"]) == (["toy.size=9"], [str(toy)])
+    assert (values["chat"], values["gpus_per_cell"], values["mode"]) == (True, 1, ["single"])
