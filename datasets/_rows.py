@@ -132,6 +132,7 @@ class Rows:
         self._seed = seed
         self._entries = entries
         self._unread: Counter[str] = Counter()
+        self._not_placed: Counter[str] | None = None  # rows that are in no split, by reason, once all were gone through
         self._scan()
 
     @property
@@ -146,8 +147,11 @@ class Rows:
             yield from sorted(window, key=lambda row: rank("order", self._seed, row.id))
 
     def left_out(self) -> Mapping[str, int]:
-        """Count the rows that give no case, by reason; this reads the files once more."""
-        return self._unread + Counter(judged for _, judged in self._judged() if not isinstance(judged, Split))
+        """Count the rows that give no case, by reason; this reads the files if no split was gone through to its end."""
+        if self._not_placed is None:
+            for _ in self._placed():
+                pass
+        return self._unread + (self._not_placed or Counter())
 
     def _scan(self) -> None:
         """Read everything once: check it, and hold what tells the splits apart."""
@@ -174,9 +178,13 @@ class Rows:
                     raise DataError(f"{row.where}: the id {row.id!r} is that of {there} already. Ids are unique.")
 
     def _placed(self) -> Iterator[tuple[Row, Split]]:
+        not_placed: Counter[str] = Counter()
         for row, judged in self._judged():
             if isinstance(judged, Split):
                 yield row, judged
+            else:
+                not_placed[judged] += 1
+        self._not_placed = not_placed
 
     def _judged(self) -> Iterator[tuple[Row, Split | str]]:
         """Yield each row with its split, or with the reason why it is in none."""

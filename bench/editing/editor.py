@@ -28,7 +28,7 @@ class FitProgress:
     Args:
         step, steps: taken, and planned.
         loss: of the last step; NaN if there is none.
-        seconds_left: if the rest goes as fast.
+        seconds_left: if the rest goes as fast; None: too little is done to tell.
         success: on the tune split when it was last looked at, or None.
         skipped: micro-batches that were left out because they were not finite.
     """
@@ -36,7 +36,7 @@ class FitProgress:
     step: int
     steps: int
     loss: float
-    seconds_left: float
+    seconds_left: float | None
     success: float | None = None
     skipped: int = 0
 

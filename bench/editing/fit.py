@@ -59,6 +59,7 @@ class _Loop:
         self._loss = math.nan
         self._seconds_before = 0.0  # of the parts before a checkpoint
         self._started = time.perf_counter()
+        self._paced_from: tuple[int, float] | None = None  # step and seconds, once the first step is done
 
     def run(self) -> State:
         settings = self._settings
@@ -176,6 +177,10 @@ class _Loop:
 
     def _report(self) -> None:
         seconds, left = self._seconds(), self._settings.steps - self._step
+        if self._paced_from is None:  # before it a look was taken and everything was used for the first time
+            self._paced_from = (self._step, seconds)
+        step, since = self._paced_from
+        pace = (seconds - since) / (self._step - step) if self._step > step else None
         scores = self._look.scores
         self._data.on_progress(
             FitProgress(
@@ -184,7 +189,7 @@ class _Loop:
                 loss=self._loss,
                 success=None if scores is None else scores.success,
                 skipped=self._skipped,
-                seconds_left=seconds / self._step * left,
+                seconds_left=None if pace is None else pace * left,
             )
         )
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any, NamedTuple
 
+from bench.editing.dataset import Dataset
 from bench.editing.request import EditCase, Probe, ProbeKind, Text
 from bench.errors import DataError
 from bench.models.language_model import LanguageModel
 from bench.running.measure import Measure
 from bench.running.questions import Question, ask
 
-__all__ = ["Choice", "choose", "fitting"]
+__all__ = ["Choice", "choose", "fitting", "rows_left_out"]
 
 _AT_ONCE = 64  # cases that the unedited model is asked about together
 _SPARE_TOKENS = 8  # what tokenizers put around a text, and the space between a prompt and its answer
+_NAMED = 20  # cases that do not fit of which a card says why; it must not grow with the dataset
 
 Asking = Callable[[Sequence[Question]], Sequence[Measure]]
 
@@ -26,7 +29,7 @@ class Choice:
 
     Args:
         cases: as many as were asked for.
-        problems: a sentence for each case that does not fit.
+        problems: a sentence for each case before the last one chosen that does not fit.
         unknown: cases that the unedited model does not get right; None if nobody asked.
     """
 
@@ -37,9 +40,11 @@ class Choice:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the reader of the numbers must know."""
-        notes = list(self.problems)
+        notes = list(self.problems[:_NAMED])
         if self.problems:
             notes.insert(0, f"cases left out because they do not fit into the model: {len(self.problems)}")
+        if len(self.problems) > _NAMED:
+            notes.append(f"{len(self.problems) - _NAMED} more cases that do not fit are not named here")
         if self.unknown is not None:
             asked = self.unknown + len(self.cases)
             notes.insert(
@@ -64,10 +69,10 @@ def choose(lm: LanguageModel, cases: Iterable[EditCase], count: int, *, asking: 
     Raises:
         DataError: there are fewer than `count`.
     """
-    problems: list[str] = []
+    misfits: list[_Misfit] = []
     kept: list[EditCase] = []
     unknown = 0
-    encoded = _encoded(lm, cases, problems, is_asked=asking is not None)
+    encoded = _encoded(lm, cases, misfits, is_asked=asking is not None)
     if asking is None:
         kept = list(islice(encoded, count))
     while asking is not None and len(kept) < count and (chunk := list(islice(encoded, _AT_ONCE))):
@@ -76,8 +81,11 @@ def choose(lm: LanguageModel, cases: Iterable[EditCase], count: int, *, asking: 
                 kept += [case] if is_known else []
                 unknown += not is_known
     if len(kept) < count:
+        problems = [misfit.problem for misfit in misfits]
         raise DataError(_too_few(lm, count, len(kept), problems, unknown if asking else None))
-    return Choice(cases=kept, problems=tuple(problems), unknown=unknown if asking else None)
+    # Some cases were read ahead, to be asked about together: what does not fit among them was not in the way.
+    passed = tuple(misfit.problem for misfit in misfits if misfit.fitting_before < len(kept) + unknown)
+    return Choice(cases=kept, problems=passed, unknown=unknown if asking else None)
 
 
 def fitting(lm: LanguageModel, cases: Iterable[EditCase]) -> tuple[list[EditCase], int]:
@@ -91,15 +99,39 @@ def fitting(lm: LanguageModel, cases: Iterable[EditCase]) -> tuple[list[EditCase
     return kept, left_out
 
 
+def rows_left_out(dataset: Dataset[Any]) -> list[str]:
+    """Give a note with how many rows of a dataset's files give no case, by reason; none if all do."""
+    counts = dataset.left_out()
+    if not counts:
+        return []
+    reasons = "; ".join(f"{count:,}: {reason}" for reason, count in counts.items())
+    return [f"rows of the dataset's files that are in no split: {sum(counts.values()):,} ({reasons})"]
+
+
+class _Misfit(NamedTuple):
+    """A case that does not fit.
+
+    Args:
+        problem: a sentence that names it.
+        fitting_before: how many cases that do fit were before it.
+    """
+
+    problem: str
+    fitting_before: int
+
+
 def _encoded(
-    lm: LanguageModel, cases: Iterable[EditCase], problems: list[str], *, is_asked: bool
+    lm: LanguageModel, cases: Iterable[EditCase], misfits: list[_Misfit], *, is_asked: bool
 ) -> Iterator[EditCase]:
+    """Yield the cases that fit, and note those that do not."""
+    fitting_before = 0
     for case in cases:
         problem = _problem(lm, case, is_asked=is_asked)
         if problem is None:
+            fitting_before += 1
             yield case
         else:
-            problems.append(f"case {case.request.id!r} was left out: {problem}")
+            misfits.append(_Misfit(f"case {case.request.id!r} was left out: {problem}", fitting_before))
 
 
 def _problem(lm: LanguageModel, case: EditCase, *, is_asked: bool = False) -> DataError | None:

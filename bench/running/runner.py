@@ -24,7 +24,7 @@ from bench.records.mode import parse_mode
 from bench.records.result import completed, uncompleted
 from bench.records.schema import AnswerRow, CostRow, Phase, answers_frame, costs_frame
 from bench.records.status import Status
-from bench.running.choice import choose
+from bench.running.choice import choose, rows_left_out
 from bench.running.clock import Cost, measured
 from bench.running.environment import environment
 from bench.running.fitting import Fitting, restored
@@ -128,7 +128,14 @@ class CellRun:
             ended=timestamp(),
             environment=environment(lm.device),
             parameters=lm.architecture.parameters,
-            notes=(*choice.notes, *_unusual(cell), *self._notes, *_left_out(void), *self._room.notes()),
+            notes=(
+                *choice.notes,
+                *rows_left_out(self._dataset),
+                *_unusual(cell),
+                *self._notes,
+                *_left_out(void),
+                *self._room.notes(),
+            ),
         )
         return Outcome(result=result, fitted=self.fitted, asked=self.asked)
 
@@ -171,10 +178,10 @@ class CellRun:
         self._enter("fit")
         fitting = Fitting(self._task, self.lm, self._dataset, self._on_message)
         state, fitted = fitting.run(cls, config, scored)
-        for measure, value in fitted.costs.items():
-            self._note("fit", measure, value)
-        if state.tensors or state.values:
+        if state.tensors or state.values:  # otherwise nothing was fitted, and there is nothing to pay off
             self.fitted = fitted
+            for measure, value in fitted.costs.items():
+                self._note("fit", measure, value)
         if fitted.problem:
             raise NotFinite(fitted.problem)
         self._notes += fitting.notes

@@ -136,7 +136,7 @@ def test_a_table_is_printed_in_every_format(bench: Bench, finished: Said) -> Non
     )
 
     long = list(csv.DictReader(io.StringIO(comma)))
-    assert {"drawdown", "success_generated", "fit_seconds"} <= {row["metric"] for row in long}
+    assert {"drawdown", "success_generated", "edit_seconds"} <= {row["metric"] for row in long}
     assert len(json.loads(records)) == len(long)
     assert float(next(row["mean"] for row in long if row["metric"] == "drawdown")) == 0.0
     assert markdown.startswith("| method | model | dataset | mode | status |")

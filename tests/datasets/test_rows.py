@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from bench.datasets import _rows, facts
-from bench.datasets._entries import Entry
+from bench.datasets._entries import Entry, read_entries
 from bench.datasets._rows import Row, Rows
 from bench.editing.dataset import Split
 from bench.errors import DataError
@@ -139,6 +139,27 @@ def test_a_request_that_stands_twice_without_an_id_of_its_own_counts_once(write:
 
     assert sum(len(_ids(rows, split)) for split in Split) == 20
     assert rows.left_out() == {"the file has the same request already": 10}
+
+
+def test_what_is_left_out_is_counted_on_the_way_through_a_split(write: Write) -> None:
+    opened: list[Path] = []
+
+    def entries(path: Path) -> Iterator[Entry]:
+        opened.append(path)
+        return read_entries(path)
+
+    lines = [{"id": number, "group": f"subject {number}", "prompt": f"prompt {number % 20}"} for number in range(200)]
+    path = write("a.jsonl", lines)
+    asked_first, gone_through = (Rows(path, None, _read, seed=0, entries=entries) for _ in range(2))
+    next(gone_through.of(Split.TEST))  # and no further
+    list(gone_through.of(Split.TUNE))
+    opened.clear()
+
+    counted = gone_through.left_out()
+
+    assert opened == []
+    assert counted == asked_first.left_out()
+    assert opened == [path]
 
 
 SCRIPT = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -276,6 +277,25 @@ def test_progress_tells_every_step_and_the_log_every_tenth_and_the_last() -> Non
     assert told[-1].seconds_left == 0
     assert [row["step"] for row in given.log if "loss" in row] == [0, 10, 20, 24]
     assert [row["step"] for row in given.log if "tune_loss" in row] == [0, 20, 25]
+
+
+def test_the_time_left_is_that_of_the_steps_behind_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    class Slow(Valley):
+        """Takes 50 s for each part of a look, 30 s for the first step and 2 s for each later one."""
+
+        def loss(self, batch: FitBatch, *, is_training: bool) -> FitLoss:
+            nonlocal now
+            now += (2.0 if self.steps else 30.0) if is_training else 50.0
+            return super().loss(batch, is_training=is_training)
+
+    told: list[FitProgress] = []
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+
+    fit(Slow(), settings(steps=4), data(on_progress=told.append))
+
+    assert [progress.seconds_left for progress in told] == [None, 4.0, 2.0, 0.0]
 
 
 def test_a_row_of_the_log_has_what_tells_how_a_fit_went() -> None:

@@ -97,6 +97,28 @@ def test_only_known_cases_are_kept_and_the_others_counted(lm: LanguageModel) -> 
     assert chosen.notes == ("known cases only: 2 of 4 were left out, which the unedited model gets wrong",)
 
 
+def test_what_does_not_fit_behind_the_last_known_case_is_not_noted(lm: LanguageModel) -> None:
+    cases = tiny_cases("causal", 6)
+    cases[0], cases[2], cases[4] = (with_long_prompt(cases[place]) for place in (0, 2, 4))
+    oracle = Oracle(*(case.request.old_target for case in cases[3:]))
+
+    chosen = choose(lm, cases, 1, asking=oracle)  # all six are read at once
+
+    assert ids(chosen.cases) == ["tiny/0003"]
+    assert [problem.split("'")[1] for problem in chosen.problems] == ["tiny/0000", "tiny/0002"]
+
+
+def test_a_card_names_twenty_cases_that_do_not_fit_and_counts_all(lm: LanguageModel) -> None:
+    cases = tiny_cases("causal", 26)
+    cases[:25] = map(with_long_prompt, cases[:25])
+
+    count, *named, rest = choose(lm, cases, 1).notes
+
+    assert count.endswith("do not fit into the model: 25")
+    assert [note.split("'")[1] for note in named] == ids(cases[:20])
+    assert rest == "5 more cases that do not fit are not named here"
+
+
 def test_known_cases_are_looked_for_some_at_a_time(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_AT_ONCE", 2)
     cases = tiny_cases("causal", 8)

@@ -152,7 +152,12 @@ def test_what_goes_wrong_becomes_the_status_of_the_cell(
 
 
 def test_a_failed_cell_keeps_what_it_cost_until_then(cells: CellMaker, run: Run, editor_file: EditorFile) -> None:
-    path = editor_file("bad", "def edit(self, requests, *, memory, generator): raise EditError('no.')")
+    methods = """
+        @classmethod
+        def prepare(cls, lm, config, data): return State(values={"known": 1})
+        def edit(self, requests, *, memory, generator): raise EditError('no.')
+        """
+    path = editor_file("bad", methods)
 
     outcome = run(cells(methods=("bad",), plugins=(path,))[0], plugins=(path,))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -142,6 +143,14 @@ def test_every_cost_is_there(cells: CellMaker, run: Run) -> None:
     assert amortised == pytest.approx(total / 5)
 
 
+@pytest.mark.parametrize("config", ["ft", "ft[kl=true]"])
+def test_a_fit_has_a_cost_only_where_it_gave_something(config: str, cells: CellMaker, run: Run) -> None:
+    outcome = run(cells(methods=(config,), sets=("ft.steps=2",))[0])
+
+    has_cost = len(costs(outcome, "fit", "seconds")) > 0
+    assert has_cost == ("fit_seconds" in set(outcome.result.tables["summary"]["metric"])) == ("kl" in config)
+
+
 def test_latency_is_taken_of_at_most_twenty_edits_alone(cells: CellMaker, run: Run) -> None:
     outcome = run(cells(edits=25, sets=("toy.size=30",))[0])
 
@@ -187,6 +196,20 @@ def test_cases_that_do_not_fit_are_left_out_and_noted(cells: CellMaker, run: Run
     count, *sentences = outcome.result.notes
     assert count == "cases left out because they do not fit into the model: 2"
     assert [f"'tiny/040{i}' was left out" in sentence for i, sentence in enumerate(sentences)] == [True, True]
+
+
+def test_rows_of_a_file_that_are_in_no_split_are_counted_by_their_reason(
+    cells: CellMaker, run: Run, tmp_path: Path
+) -> None:
+    splits = ["test", "test", "tune", "fit", "fit", "fit"]
+    lines = [{"id": str(i), "prompt": f"{i % 4} is", "target": "odd", "split": split} for i, split in enumerate(splits)]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    outcome = run(cells(datasets=("jsonl",), sets=(f"jsonl.path={tmp_path / 'own.jsonl'}",), edits=2)[0])
+
+    assert outcome.result.notes == (
+        "rows of the dataset's files that are in no split: 2 (2: the subject or prompt is in test too)",
+    )
 
 
 def test_cases_that_do_not_fit_are_kept_from_the_fit_and_counted(cells: CellMaker, run: Run) -> None:
