@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.models.answers import Answers
 from bench.models.architecture import Architecture, Matrix
+from bench.models.checksum import checksum
 from bench.models.encoding import Batch, Encoded, Encoder, Part, Text
 from bench.models.kind import ModelKind
 from bench.models.lengths import by_length
@@ -156,20 +157,5 @@ class LanguageModel:
         }
 
     def digest(self) -> str:
-        """Give a checksum of all parameters and buffers as they are now, computed on their device."""
-        # Each tensor counts by its place, so that two of one shape can not change places unnoticed.
-        sums = [(_checksum(tensor) * (2 * place + 1)).to(self.device) for place, tensor in enumerate(self._tensors())]
-        return "-".join(f"{int(total) & 0xFFFFFFFFFFFFFFFF:016x}" for total in torch.stack(sums).sum(0).cpu())
-
-    def _tensors(self) -> Iterator[Tensor]:
-        yield from self.model.parameters()
-        yield from self.model.buffers()
-
-
-def _checksum(tensor: Tensor) -> Tensor:
-    """Give two sums over a tensor's bits, one of them weighted by position, as (2,) int64 on its device."""
-    width = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-    bits = tensor.detach().contiguous().view(-1).view(width).long()
-    # Positions are folded with a prime so that the products stay far from the limits of 64 bits; sums wrap.
-    places = torch.arange(1, bits.numel() + 1, device=bits.device) % 65_521 + 1
-    return torch.stack([bits.sum(), (bits * places).sum() + bits.numel()])
+        """Give a checksum of all parameters and buffers as they are now: it proves that they are what they were."""
+        return checksum(self.model)
