@@ -118,7 +118,7 @@ class FineTune(Editor[FineTuneConfig]):
     def _train(self, groups: Sequence[Sequence[EditRequest]], generators: Sequence[torch.Generator]) -> list[Edit]:
         """Train all groups at once: of each matrix, the changes of all groups are one tensor, (groups, *its shape)."""
         changes = {
-            matrix.name: torch.zeros((len(groups), *shape), device=self.lm.device)
+            matrix.name: torch.zeros((len(groups), *shape), device=self.lm.model.get_parameter(matrix.name).device)
             for matrix, shape in zip(self.matrices, self.shapes, strict=True)
         }
         moments = {name: torch.zeros_like(change) for name, change in changes.items()}
@@ -137,7 +137,8 @@ class FineTune(Editor[FineTuneConfig]):
             grads = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
             if len(left) < len(active):
                 changes, moments, grads = (
-                    {name: value[left] for name, value in values.items()} for values in (changes, moments, grads)
+                    {name: value[left.to(value.device)] for name, value in values.items()}
+                    for values in (changes, moments, grads)
                 )
                 active = [active[i] for i in left.tolist()]
                 asked = asked.select(left)
@@ -147,11 +148,11 @@ class FineTune(Editor[FineTuneConfig]):
 
     def _step(self, changes: Mapping[str, Tensor], moments: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
         """Take one step of RMSprop (torch's defaults), in place, each group's gradient clipped by its own norm."""
-        norms = torch.stack([grad.flatten(1).norm(dim=1) for grad in grads.values()]).norm(dim=0)
+        norms = torch.stack([grad.flatten(1).norm(dim=1).to(self.lm.device) for grad in grads.values()]).norm(dim=0)
         scale = (self.config.clip / (norms + 1e-6)).clamp(max=1.0)
         is_clipped = bool((scale < 1).any())
         for name, grad in grads.items():
-            clipped = grad * scale[:, None, None] if is_clipped else grad
+            clipped = grad * scale.to(grad.device)[:, None, None] if is_clipped else grad
             size = _IN_CACHE if grad.device.type == "cpu" else grad.numel()
             parts = [tensor.flatten().split(size) for tensor in (changes[name], moments[name], clipped)]
             for change, moment, g in zip(*parts, strict=True):

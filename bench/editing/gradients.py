@@ -146,7 +146,7 @@ def _tapped(lm: LanguageModel, matrices: Sequence[Matrix]) -> Iterator[dict[str,
 
 def _active(inputs: Tensor, grads: Tensor, owner: Tensor, groups: int) -> TokenFactors:
     """Flatten (B, T, ·) factors to the rows that are not zero, and count them by group."""
-    inputs, grads = inputs.float(), grads.float()
+    inputs, grads = (values.to(owner.device, torch.float32) for values in (inputs, grads))
     is_active = (inputs != 0).any(-1) & (grads != 0).any(-1)
     counts = torch.zeros(groups, dtype=torch.long, device=owner.device)
     counts = counts.index_add(0, owner, is_active.reshape(len(owner), -1).sum(1))

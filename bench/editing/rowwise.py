@@ -212,15 +212,16 @@ def _patching(
         value = output[0] if is_tuple else output
         # some blocks are called with keywords only: hidden_states=…
         x: Tensor = next(v for v in (*arguments, *options.values()) if isinstance(v, Tensor))
-        length = x.shape[1]
-        ones = torch.ones((len(index), length), dtype=torch.long, device=x.device)
-        last = torch.full((len(index),), length - 1, device=x.device)
+        length, device = x.shape[1], value.device
+        at, chosen = index.to(device), x[index.to(x.device)].to(device)
+        ones = torch.ones((len(index), length), dtype=torch.long, device=device)
+        last = torch.full((len(index),), length - 1, device=device)
         rows = Rows(
-            index=index,
-            attention_mask=ones if mask is None else mask[index],
-            prompt_end=last if end is None else end[index],
+            index=at,
+            attention_mask=ones if mask is None else mask[index].to(device),
+            prompt_end=last if end is None else end[index].to(device),
         )
-        patched = value.index_copy(0, index, patch(value[index], x[index], rows).to(value.dtype))
+        patched = value.index_copy(0, at, patch(value[at], chosen, rows).to(value))
         return (patched, *output[1:]) if is_tuple else patched
 
     return hook

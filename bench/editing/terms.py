@@ -39,7 +39,7 @@ def low_rank_term(changes: Mapping[int, LowRank], count: int) -> Term:
 
     def product(which: Tensor | int) -> _Product:
         a, b = _chosen(left, which), _chosen(right, which)
-        return lambda x: x @ a.to(x.dtype) @ b.to(x.dtype)
+        return lambda x: x @ a.to(x) @ b.to(x)
 
     place = _places(changes, count, left.device)
     return _term(product, place, len(left), left[0].numel() + right[0].numel())
@@ -60,8 +60,8 @@ def _dense(stacked: Tensor, place: Tensor, *, is_bias: bool) -> Term:
     def product(which: Tensor | int) -> _Product:
         delta = _chosen(stacked, which)
         if is_bias:
-            return lambda x: delta.to(x.dtype).unsqueeze(-2).expand(*x.shape[:-1], -1)
-        return lambda x: x @ delta.to(x.dtype)
+            return lambda x: delta.to(x).unsqueeze(-2).expand(*x.shape[:-1], -1)
+        return lambda x: x @ delta.to(x)
 
     return _term(product, place, len(stacked), stacked[0].numel())
 
@@ -85,9 +85,10 @@ def _term(product: Callable[[Tensor | int], _Product], place: Tensor, count: int
             multiply = _by_turns({at: (which == at).nonzero().squeeze(1) for at in distinct}, product)
         else:
             multiply = product(which)
+        # Of a model that is spread over devices, a module's input may come from another one than its output is on.
         if rows is None:
-            return lambda x, y: y + multiply(x).to(y.dtype)
-        return lambda x, y: y.index_add(0, rows, multiply(x[rows]).to(y.dtype))
+            return lambda x, y: y + multiply(x.to(y.device)).to(y.dtype)
+        return lambda x, y: y.index_add(0, rows.to(y.device), multiply(_picked(x, rows).to(y.device)).to(y.dtype))
 
     return term
 
@@ -96,9 +97,13 @@ def _by_turns(members: Mapping[int, Tensor], product: Callable[[Tensor | int], _
     order = torch.cat(list(members.values())).argsort()
 
     def multiply(x: Tensor) -> Tensor:
-        return torch.cat([product(at)(x[rows]) for at, rows in members.items()])[order]
+        return _picked(torch.cat([product(at)(_picked(x, rows)) for at, rows in members.items()]), order)
 
     return multiply
+
+
+def _picked(x: Tensor, rows: Tensor) -> Tensor:
+    return x.index_select(0, rows.to(x.device))
 
 
 def _padded(parts: Sequence[Tensor]) -> Tensor:
@@ -138,7 +143,7 @@ def _places(changes: Iterable[int], count: int, device: torch.device) -> Tensor:
 
 def _rows(place: Tensor, edit_of_row: Tensor) -> tuple[Tensor | None, Tensor]:
     """Give the rows that have a change (None: all) and the place of each one's change."""
-    which = place[edit_of_row]
+    which = place[edit_of_row.to(place.device)]
     if bool((which >= 0).all()):
         return None, which
     rows = (which >= 0).nonzero().squeeze(1)

@@ -138,7 +138,7 @@ class LanguageModel:
             else:
                 logits = torch.func.functional_call(self.model, dict(weights), (), inputs).logits
         if logits.dim() == 3:  # the output projection is no module that a hook could reach
-            logits = logits[batch.rows, batch.positions]
+            logits = logits[batch.rows.to(logits.device), batch.positions.to(logits.device)]
         return logits
 
     def loss(self, pairs: Sequence[tuple[Text, Text]], weights: Mapping[str, Tensor] | None = None) -> Tensor:

@@ -13,11 +13,12 @@ import transformers
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from bench.errors import ModelError, nearest
 from bench.models.architecture import find_architecture
@@ -25,6 +26,7 @@ from bench.models.catalogue import ModelEntry, embedded_models, find_model, impo
 from bench.models.encoding import Encoder
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
+from bench.models.memory import is_out_of_memory
 from bench.models.options import PLAIN, LoadOptions
 from bench.models.placement import check_placement, placement
 from bench.models.random_weights import MODEL_CLASSES, random_model
@@ -75,6 +77,7 @@ def identify_model(name: str, *, options: LoadOptions = PLAIN) -> ModelEntry:
         return entry
     try:
         commit = _commit(entry.hub_id, options.revision or entry.revision) if entry.hub_id else ""
+        has_code = options.runs_remote_code and _brings_code(entry, commit)
         config = AutoConfig.from_pretrained(
             entry.source, revision=commit or None, trust_remote_code=options.runs_remote_code
         )
@@ -85,7 +88,7 @@ def identify_model(name: str, *, options: LoadOptions = PLAIN) -> ModelEntry:
         kind=entry.kind or loaded_kind(name, config),
         identity=entry.identity or hashlib.sha256(f"{entry.hub_id}@{commit}".encode()).hexdigest(),
         revision=commit,
-        has_code=options.runs_remote_code and bool(getattr(config, "auto_map", None)),
+        has_code=has_code,
         dtype=_NAMES.get(getattr(config, "dtype", None), "fp32"),
     )
 
@@ -94,6 +97,34 @@ def _commit(hub_id: str, revision: str) -> str:
     """Give the commit that a revision of the hub stands for, the main one if it is empty."""
     path = Path(hf_hub_download(hub_id, "config.json", revision=revision or None))
     return path.parent.name  # the cache has a folder for each commit
+
+
+def _brings_code(entry: ModelEntry, commit: str) -> bool:
+    """Say whether a model or its tokenizer brings code of its own, without running it.
+
+    Raises:
+        ModelError: the code lies in another repository, of which no commit is pinned.
+    """
+    config, _ = PreTrainedConfig.get_config_dict(entry.source, revision=commit or None)
+    tokenizer = get_tokenizer_config(entry.source, revision=commit or None)
+    classes = [name for found in (config, tokenizer) for name in _names_in(found.get("auto_map"))]
+    for name in classes:
+        repository = name.rpartition("--")[0]
+        if repository not in {"", entry.hub_id}:
+            raise ModelError(
+                f"model {entry.name!r} takes its code from another repository, {repository!r}, of which no commit is "
+                "pinned. Put that code beside the weights in a folder of yours, name it in `auto_map` without the "
+                "repository, and ask for the folder."
+            )
+    return bool(classes)
+
+
+def _names_in(classes: Any) -> list[str]:
+    """Give the names in an `auto_map`: of each auto class one, or those of a slow and of a fast tokenizer."""
+    if isinstance(classes, str):
+        return [classes]
+    inner = classes.values() if isinstance(classes, dict) else classes or ()
+    return [name for one in inner for name in _names_in(one)]
 
 
 def loaded_kind(name: str, config: Any) -> ModelKind:
@@ -134,6 +165,8 @@ def _read(
             **where,
         )
     except _LOAD_ERRORS as error:
+        if is_out_of_memory(error):  # nothing is wrong with the model
+            raise
         raise ModelError(_reason(entry, error)) from error
     if missing := sorted(report["missing_keys"]):
         # transformers draws what is missing at random and goes on

@@ -30,7 +30,8 @@ def projection_at_answers(model: PreTrainedModel, batch: Batch) -> Iterator[None
         return
 
     def pick(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (arguments[0][batch.rows, batch.positions], *arguments[1:])
+        x = arguments[0]  # of a model that is spread over devices, it may lie on another one than the batch
+        return (x[batch.rows.to(x.device), batch.positions.to(x.device)], *arguments[1:])
 
     handle = head.register_forward_pre_hook(pick)
     try:
@@ -61,14 +62,16 @@ def mlp_at_answers(mlp: nn.Module, batch: Batch) -> Iterator[None]:
             return None
         x = arguments[0]
         # what fills a row up is computed and thrown away
-        return (x.gather(1, index.clamp(max=length - 1)[..., None].expand(-1, -1, x.shape[-1])), *arguments[1:])
+        chosen = index.to(x.device).clamp(max=length - 1)
+        return (x.gather(1, chosen.unsqueeze(-1).expand(-1, -1, x.shape[-1])), *arguments[1:])
 
     def spread(_: nn.Module, arguments: tuple[Tensor, ...], output: Any) -> Any:
         if not is_picked:
             return output
         y = output[0] if isinstance(output, tuple) else output
         whole = y.new_zeros(y.shape[0], length + 1, y.shape[-1])
-        whole = whole.scatter(1, index[..., None].expand(-1, -1, y.shape[-1]), y)[:, :length]
+        place = index.to(y.device).unsqueeze(-1).expand(-1, -1, y.shape[-1])
+        whole = whole.scatter(1, place, y).narrow(1, 0, length)
         return (whole, *output[1:]) if isinstance(output, tuple) else whole
 
     with ExitStack() as stack:

@@ -40,7 +40,7 @@ class Kept:
             if isinstance(value, tuple):
                 return tuple(chosen(part) for part in value)
             # position biases that all rows share have one row
-            return value[rows] if isinstance(value, Tensor) and value.shape[0] == size else value
+            return value[rows.to(value.device)] if isinstance(value, Tensor) and value.shape[0] == size else value
 
         return Kept(self.depths, [chosen(output) for output in self.outputs])
 

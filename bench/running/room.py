@@ -7,14 +7,11 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["Room", "is_out_of_memory"]
+from bench.models.memory import is_out_of_memory
+
+__all__ = ["Room"]
 
 T = TypeVar("T")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether the device or the system had no memory left; torch's CPU allocator has no exception of its own."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 class Room:

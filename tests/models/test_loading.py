@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import textwrap
@@ -15,6 +16,7 @@ from bench.errors import ModelError
 from bench.models.catalogue import find_model
 from bench.models.kind import ModelKind
 from bench.models.loading import identify_model, load_model
+from bench.models.memory import is_out_of_memory
 from bench.models.options import LoadOptions
 from bench.testing import tiny_model
 
@@ -207,6 +209,38 @@ def test_code_that_comes_with_a_model_is_refused_unless_it_is_trusted(
     assert identify_model(str(folder), options=LoadOptions(runs_remote_code=True)).has_code
 
 
+@pytest.mark.parametrize("classes", ["own.OwnTokenizer", [None, "own.OwnTokenizer"]])
+def test_code_of_the_tokenizer_alone_is_code_too(folder: Path, classes: object) -> None:
+    _add_classes(folder / "tokenizer_config.json", {"AutoTokenizer": classes})
+
+    entry = identify_model(str(folder), options=LoadOptions(runs_remote_code=True))
+
+    assert entry.has_code
+    assert not identify_model(str(folder)).has_code
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_code_from_another_repository_is_refused_before_it_runs(folder: Path, file: str) -> None:
+    _add_classes(folder / file, {"AutoConfig": "own.Own", "AutoTokenizer": [None, "owner/code--own.Own"]})
+
+    with pytest.raises(ModelError, match=r"from another repository, 'owner/code', of which no commit is pinned"):
+        identify_model(str(folder), options=LoadOptions(runs_remote_code=True))
+
+
+def test_code_named_by_the_models_own_repository_is_pinned_with_it(hub_cache: str, folder: Path) -> None:
+    config = next(folder.parent.parent.rglob(f"{hub_cache}/config.json"))
+    _add_classes(config, {"AutoModelForCausalLM": "owner/tiny--own.Own"})
+
+    entry = identify_model("owner/tiny", options=LoadOptions(runs_remote_code=True))
+
+    assert entry.has_code
+    assert entry.revision == hub_cache
+
+
+def _add_classes(path: Path, classes: dict[str, object]) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": classes}))
+
+
 @pytest.mark.parametrize("architectures", [["BertModel"], ["BertForMaskedLM"], None])
 def test_an_encoder_without_a_head_is_refused(architectures: list[str] | None, tmp_path: Path) -> None:
     lm = tiny_model("bert")
@@ -231,3 +265,25 @@ def test_the_dtype_of_the_weights_is_told_without_reading_them(tmp_path: Path) -
     lm.tokenizer.save_pretrained(tmp_path)
 
     assert identify_model(str(tmp_path)).dtype == "fp16"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_a_model_for_which_there_is_no_memory_is_not_said_to_be_broken(
+    error: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", full)
+
+    with pytest.raises(type(error)) as caught:
+        load_model(str(folder))
+
+    assert is_out_of_memory(caught.value)
