@@ -59,6 +59,7 @@ class Fits:
             values=details["values"],
             log=(),  # nobody asks for it: it lies beside the state
             costs=details["costs"],
+            notes=tuple(details.get("notes", ())),  # editors of before have none
         )
 
     def keep(self, cell: Cell, fitted: Fitted) -> None:
@@ -74,6 +75,7 @@ class Fits:
             "costs": dict(fitted.costs),
             "resumed_at": list(fitted.resumed_at),
             "problem": fitted.problem,
+            "notes": list(fitted.notes),
             **_names(cell),
         }
         self._whole.write(identity, fill, details)

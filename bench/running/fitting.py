@@ -46,7 +46,7 @@ class Fitting:
         self._progress: FitProgress | None = None
         self._cost = Cost()
         self._last = time.monotonic()
-        self.notes: list[str] = []
+        self._notes: list[str] = []
 
     def run(self, cls: type[Editor[Any]], config: object, scored: Collection[str]) -> tuple[State, Fitted]:
         """Prepare an editor; one that diverged comes with its last good state and the problem.
@@ -75,6 +75,7 @@ class Fitting:
             costs=self._costs() | size,
             resumed_at=self._resumed_at,
             problem=problem,
+            notes=tuple(self._notes),
         )
         return state, fitted
 
@@ -91,7 +92,7 @@ class Fitting:
             tune, too_long_to_tune = fitting(self._lm, tune)
             if too_long + too_long_to_tune:
                 left_out = f"{too_long} of the fit split, {too_long_to_tune} of the tune split"
-                self.notes.append(f"cases kept from the fit because they do not fit into the model: {left_out}")
+                self._notes.append(f"cases kept from the fit because they do not fit into the model: {left_out}")
         checkpoint = self._task.checkpoint
         return PreparationData(
             cases=tuple(cases),

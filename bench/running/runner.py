@@ -174,6 +174,7 @@ class CellRun:
         if known is not None:
             for measure, value in known.costs.items():
                 self._note("fit", measure, value, is_cached=True)
+            self._notes += known.notes
             return restored(known)
         self._enter("fit")
         fitting = Fitting(self._task, self.lm, self._dataset, self._on_message)
@@ -184,7 +185,7 @@ class CellRun:
                 self._note("fit", measure, value)
         if fitted.problem:
             raise NotFinite(fitted.problem)
-        self._notes += fitting.notes
+        self._notes += fitted.notes
         self._notes += [f"the fit was interrupted and gone on with at step {step}" for step in fitted.resumed_at]
         return state
 

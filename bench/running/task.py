@@ -36,6 +36,7 @@ class Fitted:
         costs: `seconds`, `cpu_seconds` and `peak_memory_bytes` of the preparation, over all its parts.
         resumed_at: the steps at which it was gone on with after an interruption.
         problem: why it came to no end; it is then the last good state, and no cell uses it. Otherwise None.
+        notes: what the reader of its cells must know, like how many cases were kept from it.
     """
 
     tensors: bytes
@@ -44,6 +45,7 @@ class Fitted:
     costs: Mapping[str, float]
     resumed_at: tuple[int, ...] = ()
     problem: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -213,12 +213,14 @@ def test_rows_of_a_file_that_are_in_no_split_are_counted_by_their_reason(
 
 
 def test_cases_that_do_not_fit_are_kept_from_the_fit_and_counted(cells: CellMaker, run: Run) -> None:
-    outcome = run(cells(methods=("mend",), sets=("toy.long=2",))[0])
+    (cell,) = cells(methods=("mend",), sets=("toy.long=2",))
+    outcome = run(cell)
 
     assert outcome.result.status == Status.DONE
     assert outcome.result.notes[-1] == (
         "cases kept from the fit because they do not fit into the model: 2 of the fit split, 2 of the tune split"
     )
+    assert run(cell, fitted=outcome.fitted).result.notes == outcome.result.notes
 
 
 def test_batches_that_did_not_fit_into_the_memory_are_noted(
