@@ -190,7 +190,7 @@ def _facts(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    """Hash a file, or the files of a folder that would be stored."""
+    """Hash a file, or every file that lies in a folder, stored or not: a pickle is read and not stored."""
     digest = hashlib.sha256()
     files = [path] if path.is_file() else [file for file in sorted(path.iterdir()) if file.is_file()]
     for file in files:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file, save_file
 
 from bench.errors import ModelError
@@ -227,9 +228,8 @@ def test_code_from_another_repository_is_refused_before_it_runs(folder: Path, fi
         identify_model(str(folder), options=LoadOptions(runs_remote_code=True))
 
 
-def test_code_named_by_the_models_own_repository_is_pinned_with_it(hub_cache: str, folder: Path) -> None:
-    config = next(folder.parent.parent.rglob(f"{hub_cache}/config.json"))
-    _add_classes(config, {"AutoModelForCausalLM": "owner/tiny--own.Own"})
+def test_code_named_by_the_models_own_repository_is_pinned_with_it(hub_cache: str) -> None:
+    _add_classes(Path(hf_hub_download("owner/tiny", "config.json")), {"AutoModelForCausalLM": "owner/tiny--own.Own"})
 
     entry = identify_model("owner/tiny", options=LoadOptions(runs_remote_code=True))
 
