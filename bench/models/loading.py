@@ -26,6 +26,7 @@ from bench.models.catalogue import ModelEntry, embedded_models, find_model, impo
 from bench.models.encoding import Encoder
 from bench.models.kind import ModelKind
 from bench.models.language_model import LanguageModel
+from bench.models.memory import is_out_of_memory
 from bench.models.options import PLAIN, LoadOptions
 from bench.models.placement import check_placement, placement
 from bench.models.random_weights import MODEL_CLASSES, random_model
@@ -164,6 +165,8 @@ def _read(
             **where,
         )
     except _LOAD_ERRORS as error:
+        if is_out_of_memory(error):  # nothing is wrong with the model
+            raise
         raise ModelError(_reason(entry, error)) from error
     if missing := sorted(report["missing_keys"]):
         # transformers draws what is missing at random and goes on
