@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,22 +13,38 @@ __all__ = ["run_app"]
 
 run_app = typer.Typer()
 
+_FIELDS = {  # of RunOptions, where they are called otherwise than the parameter
+    "settings": "sets",
+    "plugin": "plugins",
+    "dtype": "dtypes",
+}
+
 _EPILOG = (  # \b keeps the lines as they are
     "\b\nSeveral configurations side by side; the quotes keep brackets from the shell:"
     "\n  bench run --methods 'mend[rank=64,steps=300],mend,ft[kl=true]' --set mend.lr=1e-3"
+    "\nThe same sweep again, on two models:  bench run results/2026-11-23-facts/sweep.toml --models facts-gpt2-1m,gpt2"
+    "\nA thousand edits kept one after the other:"
+    "\n  bench run --methods mend,ft,none --edits 1000 --mode 'sequential:1000:every 100'"
     "\nExample:  bench run --methods mend,ft --edits 100 --seeds 3 --set ft.lr=1e-4"
 )
 
 
 @run_app.command(epilog=_EPILOG)
 def run(
+    ctx: typer.Context,
+    sweep_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[SWEEP.TOML]", help="A sweep file: options by their names, as every run writes; flags win."
+        ),
+    ] = None,
     methods: Annotated[
         str,
         typer.Option(
             help="Methods, separated by commas, each perhaps with fields: NAME[FIELD=VALUE,preset=VALUE]; "
             "`bench list methods` shows all."
         ),
-    ],
+    ] = "",
     models: Annotated[
         str,
         typer.Option(
@@ -42,10 +58,11 @@ def run(
         typer.Option(
             "--mode",
             help="Modes, separated by commas: single, each request edited alone; batch:n, n requests installed by one "
-            "edit, for which learned editors are fitted, too.",
+            "edit, for which learned editors are fitted, too; sequential:n, n edits made one after the other and kept, "
+            "the model looked at after 1, 10, 100, … of them, and each k-th with 'sequential:n:every k'.",
         ),
     ] = "single",
-    edits: Annotated[int, typer.Option(help="Test edits a cell; a multiple of n in mode batch:n.")] = 200,
+    edits: Annotated[int, typer.Option(help="Test edits a cell; a multiple of n in the modes of n.")] = 200,
     seeds: Annotated[int, typer.Option(help="Fits of each method, with the seeds 0, 1, …")] = 1,
     settings: Annotated[
         list[str] | None,
@@ -62,7 +79,8 @@ def run(
         str, typer.Option(help="auto, cpu, cuda, or mps (unproven); auto takes a CUDA GPU if there is one.")
     ] = "auto",
     dtype: Annotated[
-        str, typer.Option(help="Of the weights: fp32, bf16, fp16, or auto, as each model's are stored.")
+        str,
+        typer.Option(help="Of the weights, separated by commas: fp32, bf16, fp16, or auto: as each model has them."),
     ] = "fp32",
     gpus_per_cell: Annotated[
         int, typer.Option(help="GPUs that hold one model together (unproven, needs accelerate).")
@@ -75,8 +93,12 @@ def run(
         typer.Option("--allow-pickle", help="Read a pickle where a model has no safetensors: it could run anything."),
     ] = False,
     application: Annotated[
-        str, typer.Option(help="factored: edits are applied beside the weights; written: into them.")
-    ] = "factored",
+        str,
+        typer.Option(
+            help="factored: edits are applied beside the weights; written: into them; auto: written in sequential mode, "
+            "otherwise factored."
+        ),
+    ] = "auto",
     name: Annotated[str, typer.Option("--run", help="Name of the run; by default the date and the datasets.")] = "",
     results: Results = Path("results"),
     plugin: Plugins = None,
@@ -96,7 +118,7 @@ def run(
     from bench.commands.run import RunOptions, execute
     from bench.running.specs import split_specs
 
-    options = RunOptions(
+    stated: dict[str, Any] = dict(
         methods=split_specs(methods),
         models=names(models),
         datasets=names(datasets),
@@ -105,7 +127,7 @@ def run(
         seeds=seeds,
         sets=tuple(settings or ()),
         device=device,
-        dtype=dtype,
+        dtypes=names(dtype),
         application=application,
         name=name,
         results=results,
@@ -123,4 +145,21 @@ def run(
         is_dry=dry_run,
         is_json=as_json,
     )
-    raise typer.Exit(execute(options))
+    if sweep_file is not None:
+        stated = _over_file(sweep_file, stated, ctx)
+    raise typer.Exit(execute(RunOptions(**stated)))
+
+
+def _over_file(path: Path, stated: dict[str, Any], ctx: typer.Context) -> dict[str, Any]:
+    """Give what a sweep file says, and over it what was said on the command line."""
+    from bench.commands.sweep_file import read_sweep_file
+
+    given = {
+        _FIELDS.get(name, name)
+        for name in ctx.params
+        if name != "sweep_file" and (source := ctx.get_parameter_source(name)) and source.name == "COMMANDLINE"
+    }
+    filed = read_sweep_file(path, trusted=frozenset(given))
+    for field in ("sets", "plugins"):  # the later one of two settings wins
+        stated[field] = (*filed.get(field, ()), *stated[field])
+    return stated | {field: value for field, value in filed.items() if field not in given | {"sets", "plugins"}}

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from bench.commands.dry_run import print_plan
 from bench.commands.results import draw
 from bench.display import shown_run
 from bench.errors import ConfigError, nearest
@@ -26,12 +26,15 @@ from bench.reporting.formats import plain, records, terminal
 from bench.reporting.tables import build
 from bench.running.driver import Todo, run_sweep, survey
 from bench.running.engine import Engine, InProcessEngine, LocalEngine
-from bench.running.sweep import PlannedCell, Sweep, plan
+from bench.running.heartbeat import Audience, Heartbeat, refuse_second_driver
+from bench.running.reach import note_plan
+from bench.running.sweep import FILE_NAMES, Sweep, plan
 
 __all__ = ["RunOptions", "execute"]
 
 _FINE = (Status.DONE, Status.SKIPPED)
 _SEEDS_FOR_ERROR_BARS = 3
+_OPTIONS = FILE_NAMES | {"name": "run"}  # of fields that are called otherwise
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 INTERRUPTED = 130  # the exit code that shells expect after Ctrl-C
 
@@ -48,8 +51,9 @@ class RunOptions:
     seeds: int = 1
     sets: tuple[str, ...] = ()
     device: str = "auto"
-    dtype: str = "fp32"
-    application: str = "factored"
+    dtypes: tuple[str, ...] = ("fp32",)
+    application: str = "auto"
+    split: str = "test"
     name: str = ""
     results: Path = Path("results")
     plugins: tuple[Path, ...] = ()
@@ -90,15 +94,19 @@ def execute(options: RunOptions) -> int:
     name = options.name or f"{date.today().isoformat()}-{'-'.join(sweep.datasets)}"
     store = Store(options.results, report=lambda sentence: console.print(Text(plain(sentence)), soft_wrap=True))
     if options.is_dry:
-        return _print_plan(planned, store, name, console, options)
-    store.start(name, sweep.to_toml())
+        print_plan(planned, store, name, console, retry=options.retries_failed, as_json=options.is_json)
+        return 0
+    refuse_second_driver(store.run_folder(name))
+    folder = store.start(name, sweep.to_toml())
+    note_plan(folder, planned)
     todo = survey(planned, store, name, retry=options.retries_failed)
     _announce(todo, name, sweep, console)
     engine: Engine = InProcessEngine() if options.is_in_process else LocalEngine(options.workers)
     cards: list[Card] = []
     try:
-        with shown_run(console, {cell.key: cell for cell in todo.to_run}) as display:
-            cards = run_sweep(sweep, todo, store, name, engine, display)
+        cells = {cell.key: cell for cell in todo.to_run}
+        with Heartbeat(folder, cells) as heartbeat, shown_run(console, cells) as display:
+            cards = run_sweep(sweep, todo, store, name, engine, Audience(heartbeat, display))
     except KeyboardInterrupt:
         console.print("interrupted: finished cells and checkpoints of fits stay; the same command goes on from there.")
         return INTERRUPTED
@@ -116,8 +124,9 @@ def _sweep(options: RunOptions) -> Sweep:
         seeds=options.seeds,
         sets=options.sets,
         device=_device(options.device),
-        dtype=options.dtype,
+        dtypes=options.dtypes,
         application=options.application,
+        split=options.split,
         threads=options.threads or len(os.sched_getaffinity(0)),
         plugins=options.plugins,
         checkpoint_minutes=options.checkpoint_minutes,
@@ -160,46 +169,17 @@ def _check_gpus(options: RunOptions) -> None:
 def _announce(todo: Todo, name: str, sweep: Sweep, console: Console) -> None:
     total = len(todo.cached) + len(todo.skipped) + len(todo.to_run)
     counts = f"{len(todo.to_run)} to run, {len(todo.cached)} cached, {len(todo.skipped)} skipped"
-    line = f"run {name}: {total} cells ({counts}), {sweep.edits} edits each, on {sweep.device} in {sweep.dtype}"
+    dtypes = ", ".join(sweep.dtypes)
+    line = f"run {name}: {total} cells ({counts}), {sweep.edits} edits each, on {sweep.device} in {dtypes}"
     console.print(Text(plain(line)), soft_wrap=True)
     if not todo.to_run and not todo.skipped:
         console.print("nothing to compute: every cell is there already.")
 
 
-def _print_plan(planned: Sequence[PlannedCell], store: Store, name: str, console: Console, options: RunOptions) -> int:
-    rows = []
-    for p in planned:
-        card = store.peek(name, p.cell, retry=options.retries_failed)
-        state = "skipped" if p.reason else f"cached ({card.status})" if card else "to run"
-        rows.append(
-            {
-                "method": p.cell.label,
-                "model": p.cell.model,
-                "dataset": p.cell.dataset,
-                "mode": p.cell.mode,
-                "seed": p.cell.seed,
-                "state": state,
-                "reason": p.reason or "",
-                "key": p.cell.key,
-            }
-        )
-    if options.is_json:
-        print(json.dumps({"run": name, "cells": rows}, indent=1))
-        return 0
-    states = Counter(str(row["state"]).partition(" (")[0] for row in rows)
-    summary = ", ".join(f"{count} {state}" for state, count in states.items())
-    console.print(Text(plain(f"run {name}: {len(rows)} cells ({summary}); nothing is done, this is a dry run")))
-    for row in rows:
-        words = [str(row[name]) for name in ("method", "model", "dataset", "mode")]
-        words += [f"seed {row['seed']}", str(row["state"]), str(row["reason"])]
-        console.print(Text(plain("  ".join(words).rstrip())), soft_wrap=True)
-    return 0
-
-
 def _conclude(store: Store, name: str, options: RunOptions, console: Console) -> None:
     run = store.load(name)
     folder = store.run_folder(name)
-    plots = draw(folder, "drawdown", "success") if len(run.summary) else ()
+    plots = draw(folder) if len(run.summary) else ()
     if options.is_json:
         answer = {
             "run": name,
@@ -239,7 +219,7 @@ def _given(options: RunOptions) -> list[str]:
         "modes",
         "edits",
         "device",
-        "dtype",
+        "dtypes",
         "application",
         "name",
         "workers",
@@ -248,7 +228,7 @@ def _given(options: RunOptions) -> list[str]:
     ):
         value = getattr(options, field)
         if value != getattr(usual, field):
-            option = {"name": "--run", "modes": "--mode"}.get(field, f"--{field.replace('_', '-')}")
+            option = f"--{_OPTIONS.get(field, field).replace('_', '-')}"
             words += [option, ",".join(value) if isinstance(value, tuple) else str(value)]
     for field in ("known_only", "chat", "trust_remote_code", "allow_pickle"):
         words += [f"--{field.replace('_', '-')}"] if getattr(options, field) else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -66,8 +67,11 @@ class ModelEntry:
 
     @property
     def parameters(self) -> int | None:
+        """How many there are, by its card or else by its files; None where neither says so."""
         count = self.card.get("parameters")
-        return int(count) if count is not None else None
+        if count is not None:
+            return int(count)
+        return _stored_parameters(self.folder) if self.folder and not self.is_pickled else None
 
     @property
     def source(self) -> str:
@@ -197,6 +201,21 @@ def _json(path: Path, name: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelError(f"model {name!r}: {path} holds no JSON object.")
     return data
+
+
+@cache
+def _stored_parameters(folder: Path) -> int | None:
+    """Count the numbers in a folder's safetensors, from their headers; None if one has no header."""
+    count = 0
+    for pattern in _SAFE:
+        for path in folder.glob(pattern):
+            try:
+                with path.open("rb") as file:
+                    header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+                count += sum(math.prod(facts["shape"]) for name, facts in header.items() if name != "__metadata__")
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError):
+                return None
+    return count or None
 
 
 @cache

@@ -165,6 +165,8 @@ class ArtifactStore:
 
 def _read(folder: Path, *, verify: bool) -> Artifact:
     """Read a card and check the files that it names: their lengths, or their digests, too."""
+    if folder.is_symlink():
+        raise StoreError("it is a link, which a results folder never holds")
     card = parse_record(_Card, read_json(folder / CARD))
     wrong = flaw(folder, card.files, verify=verify)
     if wrong:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,6 +54,7 @@ class Card:
         parameters: how many the model has.
         notes: what the reader must know: a batch halved, prompts cut …
         copied_from: the run that it was copied from.
+        spent: what a forecast needs of the costs, as `bench.records.spent` gives it; empty in cards of before.
         store_version: of the layout.
     """
 
@@ -71,6 +72,7 @@ class Card:
     parameters: int | None = None
     notes: tuple[str, ...] = ()
     copied_from: str | None = None
+    spent: Mapping[str, float] = field(default_factory=dict)
     store_version: int = STORE_VERSION
 
     @property
@@ -97,6 +99,7 @@ class Card:
         values["failure"] = None if self.failure is None else asdict(self.failure)
         values["environment"] = dict(self.environment)
         values["counts"] = dict(self.counts)
+        values["spent"] = dict(self.spent)
         return values
 
     @classmethod
@@ -125,6 +128,8 @@ def read_card(folder: Path, *, verify: bool = False) -> Card:
         StoreError: the folder is not whole.
         OSError: it can not be read; it may well be whole.
     """
+    if folder.is_symlink():
+        raise StoreError("it is a link, which a results folder never holds")
     card = Card.from_json(read_json(folder / CARD))
     if card.cell.folder != folder.name:
         raise StoreError(f"the card is that of {card.cell.folder!r}")

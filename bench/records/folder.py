@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import time
@@ -24,6 +25,7 @@ __all__ = [
     "CARD",
     "FileFacts",
     "flaw",
+    "leftovers",
     "move_aside",
     "read_json",
     "remove_folder",
@@ -34,6 +36,8 @@ __all__ = [
 
 CARD = "card.json"
 _TEMPORARY = ".tmp-"
+_OLD, _GONE = "-old", "-gone"  # behind the temporary name of what is being replaced, or deleted
+_WRITTEN = re.compile(rf"{re.escape(_TEMPORARY)}(.+)-[0-9a-f]{{8}}(?:{_OLD})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,44 +143,67 @@ def move_aside(folder: Path) -> Path:
 
 def remove_folder(folder: Path) -> None:
     """Delete a folder so that no part of it can be taken for the whole; nothing happens if it is not there."""
-    temporary = folder.with_name(f"{_TEMPORARY}{folder.name}-{secrets.token_hex(4)}")
+    temporary = folder.with_name(f"{_TEMPORARY}{folder.name}-{secrets.token_hex(4)}{_GONE}")
     try:
         folder.rename(temporary)
     except FileNotFoundError:
         return
     except OSError as error:
         raise _unwritable(folder, error) from error
-    shutil.rmtree(temporary, ignore_errors=True)
+    _delete(temporary)
 
 
 def remove_leftovers(parent: Path, *, older_than_seconds: float = 0.0) -> int:
-    """Delete what killed writers left in a folder; the new ones only while nobody else writes there."""
+    """Delete what killed writers left in a folder; the new ones only while nobody else writes there.
+
+    What only had to be renamed when its writer was killed is put in its place instead.
+    """
+    _recover(parent)
+    found = leftovers(parent, older_than_seconds=older_than_seconds)
+    for path in found:
+        _delete(path)
+    return len(found)
+
+
+def leftovers(parent: Path, *, older_than_seconds: float = 0.0) -> list[Path]:
+    """Give what killed writers left in a folder, if it is old enough."""
     newest = time.time() - older_than_seconds
-    leftovers = [
-        path
-        for path in parent.glob(f"{_TEMPORARY}*")
-        if not path.is_symlink() and (older_than_seconds == 0 or _changed(path) < newest)
-    ]
-    for path in leftovers:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    return len(leftovers)
+    found = sorted(parent.glob(f"{_TEMPORARY}*"))
+    return [path for path in found if older_than_seconds == 0 or _changed(path) < newest]
+
+
+def _recover(parent: Path) -> None:
+    """Put folders in their place that were whole when their writer was killed, new ones before those they replace."""
+    for path in sorted(parent.glob(f"{_TEMPORARY}*"), key=lambda path: path.name.endswith(_OLD)):
+        name = _WRITTEN.fullmatch(path.name)
+        if name is None or path.is_symlink() or not path.is_dir() or (parent / name[1]).exists():
+            continue
+        with contextlib.suppress(StoreError, OSError):  # not whole: a card that is there may be torn
+            read_json(path / CARD)
+            path.rename(parent / name[1])
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, a link or a whole folder as far as possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _changed(path: Path) -> float:
     """Give when a path was last changed, in seconds since the epoch; infinity if it is gone by now."""
     try:
-        return path.stat().st_mtime
+        return path.lstat().st_mtime
     except FileNotFoundError:
         return math.inf
 
 
 def _replace(temporary: Path, target: Path) -> None:
     old = None
-    if target.exists():
-        old = temporary.with_name(temporary.name + "-old")
+    if target.exists() or target.is_symlink():
+        old = temporary.with_name(temporary.name + _OLD)
         target.rename(old)
     try:
         temporary.rename(target)
@@ -186,7 +213,7 @@ def _replace(temporary: Path, target: Path) -> None:
         raise
     _sync_folder(target.parent)
     if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+        _delete(old)
 
 
 def _persist(path: Path) -> FileFacts:

@@ -125,7 +125,7 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
         name: which table it is, of schema.SCHEMAS.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = _completed(file.read(), SCHEMAS[name])
         if not table.schema.equals(SCHEMAS[name]):
             raise StoreError(f"{str(path)!r} has not the columns of {name!r}; it is of another version.")
@@ -144,6 +144,8 @@ def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _cell_folders(run: Path) -> list[Path]:
     cells = run / "cells"
+    if cells.is_symlink():
+        raise StoreError(f"{str(cells)!r} is a link, which a results folder never holds.")
     try:
         found = sorted(cells.iterdir()) if cells.is_dir() else []
     except OSError as error:

@@ -27,6 +27,7 @@ from bench.records.metrics import METRICS_VERSION
 from bench.records.result import CellResult
 from bench.records.run_data import RunData
 from bench.records.schema import Phase, to_arrow
+from bench.records.spent import spent
 from bench.records.status import Status
 from bench.records.toml import dumps
 
@@ -82,6 +83,8 @@ class Store:
             (folder / "cells").mkdir(exist_ok=True)
         except OSError as error:
             raise StoreError(f"{str(folder)!r} can not be written: {error.strerror or error}.") from error
+        if (folder / "cells").is_symlink():
+            raise StoreError(f"{str(folder / 'cells')!r} is a link, which a results folder never holds.")
         remove_leftovers(folder / "cells")
         return folder
 
@@ -141,7 +144,7 @@ class Store:
             cell: which cell.
             retry: count only cells that are done.
         """
-        here = self.finished(run, cell, retry=retry)
+        here = self.finished(run, cell, retry=retry, verify=True)
         if here is not None:
             return here
         for other in reversed(self.runs()):
@@ -171,11 +174,12 @@ class Store:
             reason=result.reason,
             parameters=result.parameters,
             notes=result.notes,
+            spent=spent(result.tables["costs"]),
         )
 
         def fill(folder: Path) -> None:
             for name, table in tables.items():
-                pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
+                pq.write_table(table, folder / f"{name}.parquet", compression="zstd", write_page_checksum=True)
 
         return self._put(run, card, fill)
 
@@ -226,13 +230,15 @@ def _counts_as_done(card: Card, *, retry: bool) -> bool:
 
 
 def _counts(answers: pd.DataFrame) -> dict[str, int]:
+    total = len(answers)
+    answers = answers[answers["edit_id"] != answers["edit_group"]]  # looks at whole sequences are no edits
     probe = ["edit_id", "probe_id"]
     asked = len(answers[probe].drop_duplicates())
     edited = answers[answers["phase"] == Phase.EDITED]
     return {
         "edits": int(answers["edit_id"].nunique()),
         "probes": asked,
-        "answers": len(answers),
+        "answers": total,
         "left_out_probes": asked - len(edited[probe].drop_duplicates()),
     }
 

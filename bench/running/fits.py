@@ -81,6 +81,10 @@ class Fits:
         self._whole.write(identity, fill, details)
         self._begun.remove(fit_identity(cell))
 
+    def is_fitted(self, cell: Cell) -> bool:
+        """Say whether there is a folder for a cell's fit, whole or not."""
+        return self._whole.folder(fit_identity(cell)).exists()
+
     def is_begun(self, cell: Cell) -> bool:
         """Say whether there is a checkpoint for a cell's fit."""
         return self._begun.folder(fit_identity(cell)).exists()

@@ -262,7 +262,7 @@ class TwoAtOnce:
         yield second, Worker(on_message).run(later)
 
 
-@pytest.mark.parametrize(("method", "waits"), [("mend", True), ("ft", False)])
+@pytest.mark.parametrize(("method", "waits"), [("mend", True), ("none", False)])
 def test_two_workers_never_make_the_same_fit_at_the_same_time(
     sweep: SweepMaker, store: Store, method: str, waits: bool
 ) -> None:
