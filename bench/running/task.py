@@ -98,11 +98,13 @@ class Outcome:
         result: what is stored of the cell.
         fitted: the state of its editor, if it was fitted now.
         asked: what the unedited model answered, as far as that was not known.
+        ends_worker: the cell has left damage behind: its worker computes no other one, and its process is to be ended.
     """
 
     result: CellResult
     fitted: Fitted | None = None
     asked: Mapping[str, list[Measure]] = field(default_factory=dict)
+    ends_worker: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

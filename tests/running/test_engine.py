@@ -95,7 +95,7 @@ def test_a_worker_that_dies_costs_its_cell_and_is_replaced(
 def test_closing_the_iterator_ends_workers_in_the_middle_of_their_cells(
     cells: CellMaker, task: Callable[[Cell], Task], editor_file: EditorFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.running.engine._PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("bench.running.process._PATIENCE_SECONDS", 0.5)
     todo = cells(methods=("stubborn", "none"), plugins=(editor_file("stubborn", _STUBBORN),))
     outcomes = LocalEngine(2).run(todo, task, nothing)
 
