@@ -15,6 +15,7 @@ from bench.cli.listing import list_app
 from bench.cli.models import models_app
 from bench.cli.results import results_app
 from bench.cli.run import run_app
+from bench.cli.runs import runs_app
 from bench.errors import BenchError
 
 __all__ = ["app", "main"]
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verbs in (run_app, list_app, results_app):
+for verbs in (run_app, list_app, results_app, runs_app):
     app.add_typer(verbs)
 app.add_typer(models_app, name="models")
 app.add_typer(editors_app, name="editors")

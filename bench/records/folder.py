@@ -166,21 +166,31 @@ def remove_leftovers(parent: Path, *, older_than_seconds: float = 0.0) -> int:
 
 
 def leftovers(parent: Path, *, older_than_seconds: float = 0.0) -> list[Path]:
-    """Give what killed writers left in a folder, if it is old enough."""
+    """Give what killed writers left in a folder, if it is old enough and lacks more than its name."""
     newest = time.time() - older_than_seconds
-    found = sorted(parent.glob(f"{_TEMPORARY}*"))
+    found = [path for path in sorted(parent.glob(f"{_TEMPORARY}*")) if _place(path) is None]
     return [path for path in found if older_than_seconds == 0 or _changed(path) < newest]
 
 
 def _recover(parent: Path) -> None:
     """Put folders in their place that were whole when their writer was killed, new ones before those they replace."""
     for path in sorted(parent.glob(f"{_TEMPORARY}*"), key=lambda path: path.name.endswith(_OLD)):
-        name = _WRITTEN.fullmatch(path.name)
-        if name is None or path.is_symlink() or not path.is_dir() or (parent / name[1]).exists():
-            continue
-        with contextlib.suppress(StoreError, OSError):  # not whole: a card that is there may be torn
-            read_json(path / CARD)
-            path.rename(parent / name[1])
+        place = _place(path)
+        if place is not None:
+            with contextlib.suppress(OSError):
+                path.rename(place)
+
+
+def _place(path: Path) -> Path | None:
+    """Give the free place of a folder that was whole when its writer was killed; None for all else."""
+    name = _WRITTEN.fullmatch(path.name)
+    if name is None or path.is_symlink() or not path.is_dir() or (place := path.with_name(name[1])).exists():
+        return None
+    try:
+        read_json(path / CARD)  # written last; one that is there may be torn
+    except (StoreError, OSError):
+        return None
+    return place
 
 
 def _delete(path: Path) -> None:

@@ -101,6 +101,14 @@ class RunData:
         nothing.insert(0, "cell", pd.Series(dtype="str"))
         return nothing
 
+    def scores_of(self, cell: str) -> pd.DataFrame:
+        """A row an edit and metric part, of one cell; computed anew if the metrics changed since.
+
+        Args:
+            cell: key of the cell.
+        """
+        return self._scores(self.cards[cell])
+
     def _done(self) -> list[Card]:
         return [card for card in self.cards.values() if card.status == Status.DONE]
 

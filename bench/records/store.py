@@ -71,16 +71,17 @@ class Store:
         """The folder of a cell in a run, there or not."""
         return self.run_folder(run) / "cells" / cell.folder
 
-    def start(self, run: str, sweep: Mapping[str, object]) -> Path:
-        """Make or reopen a run: write sweep.toml, delete what a killed driver left half-written.
+    def start(self, run: str, sweep: Mapping[str, object] | None) -> Path:
+        """Make or reopen a run: write sweep.toml if there is a sweep, delete what a killed driver left half-written.
 
         Raises:
             StoreError: the folder can not be written.
         """
         folder = self.run_folder(run)
-        write_file(folder / "sweep.toml", dumps(sweep))
+        if sweep is not None:
+            write_file(folder / "sweep.toml", dumps(sweep))
         try:
-            (folder / "cells").mkdir(exist_ok=True)
+            (folder / "cells").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"{str(folder)!r} can not be written: {error.strerror or error}.") from error
         if (folder / "cells").is_symlink():
@@ -150,7 +151,7 @@ class Store:
         for other in reversed(self.runs()):
             card = self._elsewhere(other, cell) if other != run else None
             if card is not None:
-                return self._copy(card, other, run)
+                return self._copy(card, self.run_folder(other), run)
         return None
 
     def write(self, run: str, cell: Cell, result: CellResult) -> Card:
@@ -203,14 +204,18 @@ class Store:
             return None
         return card if card is not None and card.status == Status.DONE else None
 
-    def _copy(self, card: Card, source: str, run: str) -> Card:
-        old = self.cell_folder(source, card.cell)
+    def adopt(self, run: str, card: Card, source: Path) -> Card:
+        """Copy a whole cell from the folder of any run into a run of this results folder."""
+        return self._copy(card, source, run)
+
+    def _copy(self, card: Card, source: Path, run: str) -> Card:
+        old = source / "cells" / card.cell.folder
 
         def fill(folder: Path) -> None:
             for name in card.files:
                 shutil.copyfile(old / name, folder / name)
 
-        return self._put(run, replace(card, copied_from=card.copied_from or source), fill)
+        return self._put(run, replace(card, copied_from=card.copied_from or source.name), fill)
 
     def _put(self, run: str, card: Card, fill: Callable[[Path], None]) -> Card:
         written = card

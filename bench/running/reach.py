@@ -20,7 +20,7 @@ from bench.records.store import Store
 from bench.running.sweep import PlannedCell
 from bench.running.task import base_identity, diverged_identity, fit_identity
 
-__all__ = ["PLAN", "Plan", "Reach", "note_plan", "reach", "read_plan"]
+__all__ = ["PLAN", "Plan", "Reach", "merge_plans", "note_plan", "reach", "read_plan"]
 
 PLAN = "plan.json"
 
@@ -46,12 +46,14 @@ class Reach:
     Args:
         fits: of fits, whether they are there or begun.
         bases: of answers of unedited models.
-        unclear: runs of which it is not known what was asked of them beside what they have.
+        unplanned: runs of which it is not known what was asked of them beside what they have.
+        unreadable: those among them that have cells which can not be read.
     """
 
     fits: set[str] = field(default_factory=set)
     bases: set[str] = field(default_factory=set)
-    unclear: list[str] = field(default_factory=list)
+    unplanned: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
 def note_plan(run: Path, planned: Sequence[PlannedCell]) -> None:
@@ -69,6 +71,22 @@ def note_plan(run: Path, planned: Sequence[PlannedCell]) -> None:
         "bases": sorted(bases | set(before.bases)),
     }
     write_file(run / PLAN, json.dumps(plan, indent=1) + "\n")
+
+
+def merge_plans(runs: Sequence[Path], target: Path) -> None:
+    """Note in a run what was asked of it and of some others, as far as it is known.
+
+    Raises:
+        StoreError: it can not be written.
+    """
+    found = [read_plan(run) for run in runs]
+    plans = [plan for plan in [*found, read_plan(target)] if plan is not None]
+    if None in found:
+        return
+    merged = {
+        name: sorted({key for plan in plans for key in getattr(plan, name)}) for name in ("cells", "fits", "bases")
+    }
+    write_file(target / PLAN, json.dumps(merged, indent=1) + "\n")
 
 
 def read_plan(run: Path) -> Plan | None:
@@ -89,7 +107,8 @@ def reach(store: Store) -> Reach:
         found.fits |= fits | set(plan.fits if plan else ())
         found.bases |= bases | set(plan.bases if plan else ())
         if plan is None:
-            found.unclear.append(name)
+            found.unplanned.append(name)
+            found.unreadable += [name] if data.problems else []
     return found
 
 
