@@ -27,6 +27,7 @@ _VERBS = [
     ["models", "build"],
     ["models", "import"],
     ["models", "classifier"],
+    ["models", "finetune"],
     ["editors", "list"],
     ["editors", "export"],
     ["editors", "import"],

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from bench.building.classifier import ClassifierSettings, fine_tuned, labelled_claims
+from bench.building.classifier import made_classifier
+from bench.building.finetuning import TrainingSettings
 from bench.editing.dataset import Dataset, Split
 from bench.editing.request import EditCase, EditRequest, Probe, ProbeKind
-from bench.errors import DataError, ModelError
+from bench.errors import ModelError
 from bench.models.kind import ModelKind
 from bench.models.loading import load_model
 from bench.testing import tiny_model, tiny_tokenizer
 
 LABELS = {"good": "true", "bad": "false"}
-QUICK = ClassifierSettings(steps=60, batch=8, lr=5e-3)
+QUICK = TrainingSettings(steps=60, batch=8, lr=5e-3)
 
 
 class Claimed(Dataset[None]):
@@ -28,17 +30,15 @@ class Claimed(Dataset[None]):
     name = "claimed"
     kinds = ("classifier",)
 
-    def __init__(self, count: int = 24, repeat: int = 1) -> None:
+    def __init__(self) -> None:
         super().__init__(None, ModelKind.CLASSIFIER)
-        self.count = count
-        self.repeat = repeat
         self.asked: list[Split] = []
 
     def cases(self, split: Split) -> Iterator[EditCase]:
         self.asked.append(split)
-        for number in range(self.count):
+        for number in range(24):
             word = ("good", "bad")[number % 2]
-            prompt = " ".join([f"{split} {number} is"] * self.repeat) + f" {word}"
+            prompt = f"{split} {number} is {word}"
             wrong = LABELS[{"good": "bad", "bad": "good"}[word]]
             request = EditRequest(id=f"{split}/{number}", prompt=prompt, target=wrong)
             probes = (
@@ -66,19 +66,13 @@ def encoder(tmp_path: Path) -> str:
     return str(tmp_path / "encoder")
 
 
-def test_claims_are_the_locality_probes_with_their_true_label_each_once() -> None:
-    claims = labelled_claims(Claimed(count=3), Split.FIT)
-
-    assert claims == [("fit 0 is good", "true"), ("fit 1 is bad", "false"), ("fit 2 is good", "true")]
-
-
 def test_it_learns_the_true_labels_and_never_looks_at_the_test_split(encoder: str) -> None:
     data = Claimed()
 
-    made = fine_tuned(encoder, data, QUICK, name="judge")
+    made = made_classifier(encoder, data, QUICK, name="judge")
 
-    assert made.accuracy > 0.9
-    assert (made.claims, made.left_out) == (24, 0)
+    assert made.accuracy_tune > 0.9
+    assert (made.questions, made.left_out) == (24, 0)
     assert made.lm.encoder.label_ids == {"false": 0, "true": 1}
     assert set(data.asked) == {Split.FIT, Split.TUNE}
     assert not made.lm.model.training
@@ -88,7 +82,7 @@ def test_the_same_seed_gives_the_same_classifier_and_leaves_the_global_random_st
     before = torch.random.get_rng_state()
 
     first, second, other = (
-        fine_tuned(encoder, Claimed(), ClassifierSettings(steps=3, batch=4, seed=seed), name="judge").lm.digest()
+        made_classifier(encoder, Claimed(), replace(QUICK, steps=3, seed=seed), name="judge").lm.digest()
         for seed in (0, 0, 1)
     )
 
@@ -96,26 +90,10 @@ def test_the_same_seed_gives_the_same_classifier_and_leaves_the_global_random_st
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_claims_that_do_not_fit_are_left_out_and_counted(encoder: str) -> None:
-    class Long(Claimed):
-        def cases(self, split: Split) -> Iterator[EditCase]:
-            yield from super().cases(split)
-            yield from Claimed(count=1, repeat=60).cases(split)
-
-    made = fine_tuned(encoder, Long(count=4), ClassifierSettings(steps=1, batch=2), name="judge")
-
-    assert (made.claims, made.left_out) == (4, 2)
-
-
-def test_a_dataset_without_labelled_claims_is_refused(encoder: str) -> None:
-    with pytest.raises(DataError, match="'claimed' has no claim with a label in its fit split"):
-        fine_tuned(encoder, Claimed(count=0), QUICK, name="judge")
-
-
 @pytest.mark.parametrize("base", ["nowhere/at-all", "random:bert-base"])
 def test_a_base_that_has_learned_nothing_or_is_not_there_is_refused(base: str) -> None:
     with pytest.raises(ModelError):
-        fine_tuned(base, Claimed(), QUICK, name="judge")
+        made_classifier(base, Claimed(), QUICK, name="judge")
 
 
 def test_a_decoder_is_no_base(tmp_path: Path) -> None:
@@ -124,7 +102,7 @@ def test_a_decoder_is_no_base(tmp_path: Path) -> None:
     lm.tokenizer.save_pretrained(tmp_path)
 
     with pytest.raises(ModelError, match="Name one, such as all-minilm-l6-v2"):
-        fine_tuned(str(tmp_path), Claimed(), QUICK, name="judge")
+        made_classifier(str(tmp_path), Claimed(), QUICK, name="judge")
 
 
 def test_the_command_stores_it_where_it_is_found(
@@ -132,17 +110,17 @@ def test_the_command_stores_it_where_it_is_found(
 ) -> None:
     from rich.console import Console
 
-    from bench.commands.models import classifier
+    from bench.commands.models import Further, classifier
 
     monkeypatch.setenv("BENCH_MODELS", str(tmp_path / "store"))
-    settings = ClassifierSettings(steps=2, batch=4)
+    further = Further("toy", ("toy.size=8",), ("fit",), (toy,), replace(QUICK, steps=2), threads=1)
 
-    said = classifier(encoder, "judge", "toy", ("toy.size=8",), (toy,), settings, 1, Console(stderr=True))
+    said = classifier(encoder, "judge", further, Console(stderr=True))
 
     assert said.splitlines()[0].split()[:2] == ["judge", "classifier"]
-    assert said.splitlines()[-1] == "use it with --models judge --datasets toy"
+    assert said.splitlines()[-1] == "use it with --models judge --datasets toy --set toy.size=8"
     assert load_model("judge").kind is ModelKind.CLASSIFIER
     card = json.loads((tmp_path / "store" / "judge" / "card.json").read_text())
     assert (card["base"], card["steps"], card["dataset"]) == ("encoder", 2, "toy")
     with pytest.raises(ModelError, match="another model is stored"):
-        classifier(encoder, "judge", "toy", (), (toy,), settings, 1, Console(stderr=True))
+        classifier(encoder, "judge", further, Console(stderr=True))
