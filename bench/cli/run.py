@@ -95,20 +95,30 @@ def run(
     application: Annotated[
         str,
         typer.Option(
-            help="factored: edits are applied beside the weights; written: into them; auto: written in sequential mode, "
-            "otherwise factored."
+            help="factored: edits are applied beside the weights; written: into them; auto: written in sequential "
+            "mode, otherwise factored."
         ),
     ] = "auto",
     name: Annotated[str, typer.Option("--run", help="Name of the run; by default the date and the datasets.")] = "",
     results: Results = Path("results"),
     plugin: Plugins = None,
-    workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Worker processes; 0: one a GPU (see --gpus-per-cell), or one on the CPU.")
+    ] = 0,
+    devices: Annotated[
+        str, typer.Option(help="Numbers of the GPUs to use, separated by commas, dealt out to the workers; empty: all.")
+    ] = "",
     threads: Annotated[
         int, typer.Option(help="CPU threads of each worker, part of a cell's identity; 0: all cores.")
     ] = 0,
     checkpoint_minutes: Annotated[
         float, typer.Option(help="Minutes between two checkpoints of a fit; 0: after every step.")
     ] = 5.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds of wall-clock time after which a cell is ended, loading its model included."),
+    ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
     in_process: Annotated[bool, typer.Option("--in-process", help="No worker processes, for debugging.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute cells that failed again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -133,7 +143,10 @@ def run(
         results=results,
         plugins=tuple(plugin or ()),
         workers=workers,
+        devices=names(devices),
         threads=threads,
+        timeout=timeout,
+        fail_fast=fail_fast,
         checkpoint_minutes=checkpoint_minutes,
         known_only=known_only,
         chat=chat,

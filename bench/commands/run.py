@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.commands.dry_run import print_plan
+from bench.commands.engines import choose_engine
 from bench.commands.results import draw
 from bench.display import shown_run
 from bench.errors import ConfigError, nearest
@@ -25,7 +26,6 @@ from bench.records.store import Store
 from bench.reporting.formats import plain, records, terminal
 from bench.reporting.tables import build
 from bench.running.driver import Todo, run_sweep, survey
-from bench.running.engine import Engine, InProcessEngine, LocalEngine
 from bench.running.heartbeat import Audience, Heartbeat, refuse_second_driver
 from bench.running.reach import note_plan
 from bench.running.sweep import FILE_NAMES, Sweep, plan
@@ -57,8 +57,11 @@ class RunOptions:
     name: str = ""
     results: Path = Path("results")
     plugins: tuple[Path, ...] = ()
-    workers: int = 1
+    workers: int = 0
+    devices: tuple[str, ...] = ()
     threads: int = 0
+    timeout: float | None = None  # seconds a cell
+    fail_fast: bool = False
     checkpoint_minutes: float = 5.0
     known_only: bool = False
     chat: bool = False
@@ -83,13 +86,10 @@ def execute(options: RunOptions) -> int:
     console = Console(stderr=options.is_json, highlight=False)
     if options.threads < 0:
         raise ConfigError(f"--threads is {options.threads}; it must be at least 1, or 0 for all cores.")
-    if options.workers < 1:
-        raise ConfigError(f"--workers is {options.workers}; it must be at least 1.")
     if not options.checkpoint_minutes >= 0:  # NaN is not
         raise ConfigError(f"--checkpoint-minutes is {options.checkpoint_minutes:g}; it must be at least 0.")
-    if options.gpus_per_cell > 1:
-        _check_gpus(options)
     sweep = _sweep(options)
+    engine = choose_engine(options, sweep.device)
     planned = plan(sweep)
     name = options.name or f"{date.today().isoformat()}-{'-'.join(sweep.datasets)}"
     store = Store(options.results, report=lambda sentence: console.print(Text(plain(sentence)), soft_wrap=True))
@@ -101,16 +101,18 @@ def execute(options: RunOptions) -> int:
     note_plan(folder, planned)
     todo = survey(planned, store, name, retry=options.retries_failed)
     _announce(todo, name, sweep, console)
-    engine: Engine = InProcessEngine() if options.is_in_process else LocalEngine(options.workers)
     cards: list[Card] = []
     try:
         cells = {cell.key: cell for cell in todo.to_run}
         with Heartbeat(folder, cells) as heartbeat, shown_run(console, cells) as display:
-            cards = run_sweep(sweep, todo, store, name, engine, Audience(heartbeat, display))
+            audience = Audience(heartbeat, display)
+            cards = run_sweep(sweep, todo, store, name, engine, audience, stops_at_failure=options.fail_fast)
     except KeyboardInterrupt:
         console.print("interrupted: finished cells and checkpoints of fits stay; the same command goes on from there.")
         return INTERRUPTED
     _conclude(store, name, options, console)
+    if left := len(todo.to_run) + len(todo.skipped) - len(cards):
+        console.print(f"stopped at the first cell that failed: {left} are left, with which the same command goes on.")
     return _exit_code([*todo.cached, *cards], console)
 
 
@@ -153,19 +155,6 @@ def _device(name: str) -> str:
     return ("cuda" if has_gpu else "cpu") if name == "auto" else name
 
 
-def _check_gpus(options: RunOptions) -> None:
-    import torch
-
-    found = torch.cuda.device_count()
-    if options.device not in ("auto", "cuda") or found < options.gpus_per_cell:
-        raise ConfigError(
-            f"--gpus-per-cell is {options.gpus_per_cell}; torch finds {found} GPUs here and --device is "
-            f"{options.device!r}. Ask for fewer, or leave both out."
-        )
-    if options.workers > 1:
-        raise ConfigError("--gpus-per-cell wants all its GPUs for one cell at a time. Leave --workers out.")
-
-
 def _announce(todo: Todo, name: str, sweep: Sweep, console: Console) -> None:
     total = len(todo.cached) + len(todo.skipped) + len(todo.to_run)
     counts = f"{len(todo.to_run)} to run, {len(todo.cached)} cached, {len(todo.skipped)} skipped"
@@ -178,6 +167,7 @@ def _announce(todo: Todo, name: str, sweep: Sweep, console: Console) -> None:
 
 def _conclude(store: Store, name: str, options: RunOptions, console: Console) -> None:
     run = store.load(name)
+    run.refresh_index()
     folder = store.run_folder(name)
     plots = draw(folder) if len(run.summary) else ()
     if options.is_json:
@@ -223,7 +213,9 @@ def _given(options: RunOptions) -> list[str]:
         "application",
         "name",
         "workers",
+        "devices",
         "threads",
+        "timeout",
         "gpus_per_cell",
     ):
         value = getattr(options, field)

@@ -143,7 +143,7 @@ def test_a_model_without_a_chat_template_fails_with_the_reason(bench: Bench, opt
     [
         (("--device", "mps"), "--device is 'mps' and torch finds no Apple GPU here"),
         (("--device", "gpu"), "--device is 'gpu'; it can be auto, cpu, cuda, mps."),
-        (("--gpus-per-cell", "99"), "--gpus-per-cell is 99; torch finds"),
+        (("--gpus-per-cell", "99"), "--gpus-per-cell is 99; torch finds no GPU here"),
         (("--dtype", "int8"), "--dtype is 'int8'; it can be fp32, bf16, fp16, auto."),
     ],
 )

@@ -1,0 +1,63 @@
+"""The engine that `bench run` is asked for, and what it can not be asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.errors import ConfigError
+from bench.running.devices import deal_gpus
+from bench.running.engine import Engine, InProcessEngine, LocalEngine
+
+if TYPE_CHECKING:
+    from bench.commands.run import RunOptions
+
+__all__ = ["choose_engine"]
+
+
+def choose_engine(options: RunOptions, device: str) -> Engine:
+    """Make the engine for a run.
+
+    Args:
+        options: of the run.
+        device: where cells are computed, resolved: `cpu`, `cuda` or `mps`.
+
+    Raises:
+        ConfigError: options contradict each other, or ask for GPUs that are not there.
+    """
+    if options.workers < 0:
+        raise ConfigError(
+            f"--workers is {options.workers}; it must be at least 1, or 0 for one a GPU and one on the CPU."
+        )
+    if options.timeout is not None and not options.timeout > 0:  # NaN is not
+        raise ConfigError(f"--timeout is {options.timeout:g}; it must be above 0 seconds. Leave it out for no limit.")
+    if device != "cuda" and options.devices:
+        raise ConfigError(f"--devices names GPUs, and cells are computed on {device}. Leave it out.")
+    if device != "cuda" and options.gpus_per_cell > 1:
+        raise ConfigError(
+            f"--gpus-per-cell is {options.gpus_per_cell}; torch finds no GPU here, or --device is not cuda: cells are "
+            f"computed on {device}. Leave it out."
+        )
+    if options.is_in_process:
+        return _in_process(options)
+    shares = _shares(options) if device == "cuda" else None
+    return LocalEngine(
+        options.workers or len(shares or [device]),
+        timeout_seconds=options.timeout,
+        devices=shares,
+    )
+
+
+def _in_process(options: RunOptions) -> Engine:
+    if options.timeout is not None:
+        raise ConfigError(
+            "--timeout ends a worker process, and with --in-process there is none. Leave one of them out."
+        )
+    if options.devices:
+        raise ConfigError("--devices is what worker processes see. With --in-process, set CUDA_VISIBLE_DEVICES.")
+    return InProcessEngine()
+
+
+def _shares(options: RunOptions) -> list[str]:
+    import torch
+
+    return deal_gpus(options.devices, torch.cuda.device_count(), at_once=options.gpus_per_cell)
