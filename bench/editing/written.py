@@ -13,7 +13,7 @@ from bench.editing.edit import Change, Dense, LowRank, Replacement, WeightEdit
 from bench.errors import EditError
 from bench.models.language_model import LanguageModel
 
-__all__ = ["changed_parameter", "written"]
+__all__ = ["changed_parameter", "check_shape", "dense_change", "find_parameter", "written"]
 
 
 @contextmanager
@@ -47,24 +47,46 @@ def changed_parameter(lm: LanguageModel, name: str, change: Change) -> Tensor:
     Raises:
         EditError: there is no such parameter, or the change has another shape.
     """
-    try:
-        parameter = lm.model.get_parameter(name)
-    except AttributeError as error:
-        raise EditError(f"an edit changes {name!r}, which {lm.name!r} does not have.") from error
+    parameter = find_parameter(lm, name)
+    if isinstance(change, Replacement):
+        check_shape(name, parameter, change.value)
+        return change.value.to(parameter).contiguous()
+    return (parameter.float() + dense_change(lm, name, change)).to(parameter).contiguous()
+
+
+@torch.no_grad()
+def dense_change(lm: LanguageModel, name: str, change: LowRank | Dense) -> Tensor:
+    """Give what a change adds to a parameter, in the parameter's own shape; of factors in float32.
+
+    Raises:
+        EditError: there is no such parameter, or the change has another shape.
+    """
+    parameter = find_parameter(lm, name)
     match change:
-        case Replacement(value=value):
-            result = value
-        case Dense(delta=delta):
-            _check_shape(name, parameter, delta)
-            result = parameter.float() + delta
-        case LowRank(left=left, right=right):
-            delta = left.float() @ right.float()
+        case Dense():
+            delta = change.delta.to(parameter.device)
+        case LowRank():
+            delta = (change.left.float() @ change.right.float()).to(parameter.device)
             if not _is_stored_in_out(lm, name):
                 delta = delta.T
-            _check_shape(name, parameter, delta)
-            result = parameter.float() + delta
-    _check_shape(name, parameter, result)
-    return result.to(parameter).contiguous()
+    check_shape(name, parameter, delta)
+    return delta
+
+
+def find_parameter(lm: LanguageModel, name: str) -> nn.Parameter:
+    """Give a parameter that an edit names; raises EditError if there is none."""
+    try:
+        return lm.model.get_parameter(name)
+    except AttributeError as error:
+        raise EditError(f"an edit changes {name!r}, which {lm.name!r} does not have.") from error
+
+
+def check_shape(name: str, parameter: Tensor, value: Tensor) -> None:
+    """Check that a change, or a new value, has a parameter's shape; raises EditError if it has not."""
+    if value.shape != parameter.shape:
+        raise EditError(
+            f"an edit of {name!r} has shape {tuple(value.shape)}; the parameter has {tuple(parameter.shape)}."
+        )
 
 
 def _is_stored_in_out(lm: LanguageModel, name: str) -> bool:
@@ -72,10 +94,3 @@ def _is_stored_in_out(lm: LanguageModel, name: str) -> bool:
     if not isinstance(module, nn.Linear | Conv1D):
         raise EditError(f"{name!r} belongs to a {type(module).__name__}, which has no low-rank change.")
     return isinstance(module, Conv1D)
-
-
-def _check_shape(name: str, parameter: Tensor, value: Tensor) -> None:
-    if value.shape != parameter.shape:
-        raise EditError(
-            f"an edit of {name!r} has shape {tuple(value.shape)}; the parameter has {tuple(parameter.shape)}."
-        )

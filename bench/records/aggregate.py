@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Aggregate", "Floats", "Units", "exp_ratio", "exp_ratio_difference", "median", "ratio"]
+__all__ = ["Aggregate", "Floats", "Units", "exp_ratio", "exp_ratio_difference", "exp_ratio_quotient", "median", "ratio"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,6 +45,11 @@ def exp_ratio(values: Floats, weights: Floats) -> Any:
 def exp_ratio_difference(values: Floats, weights: Floats) -> Any:
     """exp(Σ value / Σ weight) of the first part less that of the second."""
     return _exp(ratio(values, weights)) - _exp(ratio(values[1:], weights[1:]))
+
+
+def exp_ratio_quotient(values: Floats, weights: Floats) -> Any:
+    """exp(Σ value / Σ weight) of the first part by that of the second."""
+    return _exp(ratio(values, weights) - ratio(values[1:], weights[1:]))
 
 
 def median(values: Floats, weights: Floats) -> Any:

@@ -41,7 +41,7 @@ class Cell:
         dataset_config: its configuration, resolved, with all fields.
         split: `test` or `tune`.
         edits: how many edits are asked for.
-        mode: `single` or `batch:n`; see `bench.records.mode`.
+        mode: `single`, `batch:n` or `sequential:n[:every k]`; see `bench.records.mode`.
         dtype: of the weights: `fp32`, `bf16` or `fp16`.
         application: `factored` or `written`.
         device: `cpu`, `cuda` or `mps`.

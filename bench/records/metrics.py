@@ -2,7 +2,8 @@
 
 An edit's result in each part comes from bench.records.parts. The mean of a share over edits is
 the paper's: every edit counts the same, however many probes it has. In batch mode each request
-counts as an edit for what it changed and broke; what it cost is that of its group.
+counts as an edit for what it changed and broke; what it cost is that of its group. In sequential
+mode an edit is judged at the end of its sequence, unless the metric says otherwise.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from types import MappingProxyType
 from typing import Literal
 
 from bench.errors import UnknownPlugin, nearest
-from bench.records.aggregate import Aggregate, exp_ratio, exp_ratio_difference, median, ratio
+from bench.records.aggregate import Aggregate, exp_ratio, exp_ratio_difference, exp_ratio_quotient, median, ratio
 
-__all__ = ["METRICS", "METRICS_VERSION", "Better", "Metric", "Unit", "choose"]
+__all__ = ["COLLAPSE", "METRICS", "METRICS_VERSION", "Better", "Metric", "Unit", "When", "choose"]
 
 # Raise it when a definition below, in parts.py or in statistics.py changes: stored scores and
 # summaries of another version are computed again from the answers.
-METRICS_VERSION = 1
+METRICS_VERSION = 2
+
+COLLAPSE = 10.0  # a model has collapsed once its perplexity is above so many times that of the original
 
 Better = Literal["higher", "lower", "none"]
-Unit = Literal["fraction", "nats", "perplexity", "seconds", "bytes"]
+Unit = Literal["fraction", "nats", "perplexity", "ratio", "edits", "seconds", "bytes"]
+When = Literal["end", "once"]
 
 _MEND = "Mitchell et al. 2022 (arXiv:2110.11309)"
 
@@ -41,6 +45,8 @@ class Metric:
         source: where it was defined.
         parts: names of the score rows that it is made of; aggregates take them in this order.
         aggregate: from the parts of many edits to one number.
+        when: which rows of an edit count, where it was scored several times: those of the last step, or those of
+            step 0, when it had just been made. Where all was scored once, only the former exist.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Metric:
     source: str
     parts: tuple[str, ...]
     aggregate: Aggregate = ratio
+    when: When = "end"
 
 
 def choose(names: Iterable[str]) -> tuple[Metric, ...]:
@@ -100,6 +107,20 @@ def _cost(name: str, formula: str, unit: Unit, aggregate: Aggregate = ratio) -> 
     )
 
 
+def _at_once(name: str, formula: str, better: Better = "higher") -> Metric:
+    """Give a metric of sequences that takes the part `name` of each edit when it had just been made."""
+    return Metric(
+        name=f"{name}_immediate",
+        formula=formula,
+        unit="fraction",
+        range=(0.0, 1.0) if better == "higher" else (-1.0, 1.0),
+        better=better,
+        source="Huang et al. 2023 (arXiv:2301.09785), success rate",
+        parts=(name,),
+        when="once",
+    )
+
+
 _EXACT = "every answer token is the argmax under teacher forcing"
 
 _ALL: tuple[Metric, ...] = (
@@ -110,6 +131,9 @@ _ALL: tuple[Metric, ...] = (
     ),
     _share("success_request", f"the same, on the request alone: {_EXACT}", f"{_MEND}, code, `rephrase=false`"),
     _share("success_rephrase", f"the same, on the rephrases alone: {_EXACT}", f"{_MEND}, code, `edit_outer`"),
+    _at_once("success", "success of each edit of a sequence when it has just been made"),
+    _at_once("success_request", "success_request of each edit of a sequence when it has just been made"),
+    _at_once("success_rephrase", "success_rephrase of each edit of a sequence when it has just been made"),
     _share(
         "success_generated",
         "mean over edits of the share of request and rephrase probes whose greedily generated text equals "
@@ -140,6 +164,17 @@ _ALL: tuple[Metric, ...] = (
     ),
     _loss("drawdown_subject", "drawdown on other relations of the same subject", f"{_MEND}; scope: this project"),
     _loss("drawdown_distant", "drawdown on facts far from the edit", f"{_MEND}; scope: this project"),
+    _at_once(
+        "drawdown",
+        "drawdown of each edit's own locality probes when it has just been made, against the base, before any edit",
+        better="lower",
+    ),
+    _loss(
+        "drawdown_fixed",
+        "drawdown on the fixed probes of a sequence (at most 200, of its own cases) at its end; the scores have it "
+        "after 1, 10, 100, … edits, too",
+        f"{_MEND}; at checkpoints: this project",
+    ),
     Metric(
         name="drawdown_perplexity",
         formula="exp(Σ nll / Σ tokens) over text probes, edited less base",
@@ -152,13 +187,48 @@ _ALL: tuple[Metric, ...] = (
     ),
     Metric(
         name="perplexity",
-        formula="exp(Σ nll / Σ tokens) of the edited model over text probes",
+        formula="exp(Σ nll / Σ tokens) of the edited model over text probes; in a sequence over 50 passages at most",
         unit="perplexity",
         range=(1.0, math.inf),
         better="lower",
         source=f"{_MEND}, code",
         parts=("text_nll_edited",),
         aggregate=exp_ratio,
+    ),
+    Metric(
+        name="perplexity_ratio",
+        formula="perplexity of the edited model by that of the model as loaded, over the same text probes",
+        unit="ratio",
+        range=(0.0, math.inf),
+        better="lower",
+        source="Yang et al. 2024 (arXiv:2402.09656), perplexity as a sign of collapse",
+        parts=("text_nll_edited", "text_nll_original"),
+        aggregate=exp_ratio_quotient,
+    ),
+    _share(
+        "collapsed",
+        f"share of sequences in which perplexity was above {COLLAPSE:g} times the original's at a checkpoint",
+        "Yang et al. 2024 (arXiv:2402.09656); threshold: this project",
+        better="lower",
+    ),
+    Metric(
+        name="edits_until_collapse",
+        formula=f"mean over collapsed sequences of the edits after which perplexity was first above {COLLAPSE:g} times "
+        "the original's; known as finely as checkpoints are close: 1, 10, 100, … and each k-th",
+        unit="edits",
+        range=(1.0, math.inf),
+        better="higher",
+        source="this project",
+        parts=("edits_until_collapse",),
+    ),
+    Metric(
+        name="weight_change",
+        formula="‖ΔW‖ / ‖W‖ over all matrices together that a sequence changed, Frobenius, at its end",
+        unit="ratio",
+        range=(0.0, math.inf),
+        better="none",
+        source="Gupta et al. 2025 (arXiv:2502.01636), growth of the norm",
+        parts=("weight_change",),
     ),
     _loss(
         "base_drawdown",

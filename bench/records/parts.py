@@ -1,21 +1,24 @@
 """From stored answers and costs to score rows: one row an edit and metric part.
 
 `value / weight` is the edit's own result. Most parts are a share with weight 1; token and
-perplexity parts keep the sums, so that pooling is exact.
+perplexity parts keep the sums, so that pooling is exact. A look at the model in the middle of a sequence is
+the answer of an edit with the sequence's name; it has parts of its own.
 """
 
 from __future__ import annotations
 
+import math
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import pandas as pd
 
+from bench.records.metrics import COLLAPSE
 from bench.records.schema import SCORES, CostPhase, Phase, empty
 
-__all__ = ["PARTS", "cost_parts", "normalised", "score"]
+__all__ = ["LOOKS", "PARTS", "cost_parts", "normalised", "score"]
 
 _UNIT = ["edit_id", "step"]
 _COLUMNS: list[str] = SCORES.names
@@ -44,16 +47,11 @@ def score(cell: str, answers: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns of schema.SCORES. A part without an applicable probe has no row.
     """
-    phases = _split(answers)
-    tables = []
-    for name, part in PARTS.items():
-        rows = part(phases)
-        rows = rows[rows["weight"] > 0]
-        if len(rows):
-            tables.append(rows.assign(cell=cell, metric=name))
+    is_look = answers["edit_id"] == answers["edit_group"]
+    tables = [*_tables(PARTS, answers[~is_look]), *_tables(LOOKS, answers[is_look])]
     if not tables:
         return empty("scores")
-    scores = pd.concat(tables, ignore_index=True)
+    scores = pd.concat(tables, ignore_index=True).assign(cell=cell)
     group_of = answers.drop_duplicates("edit_id").set_index("edit_id")["edit_group"]
     scores = scores.assign(edit_group=scores["edit_id"].map(group_of))[_COLUMNS]
     return scores.astype({"step": "int32", "value": "float64", "weight": "float64", "probes": "int32"})
@@ -97,6 +95,18 @@ def normalised(text: str) -> str:
 def _is_edge(character: str) -> bool:
     # Symbols (+, $, °) stay: they are part of answers such as '+49'.
     return character.isspace() or unicodedata.category(character).startswith("P")
+
+
+def _tables(parts: Mapping[str, _Part], answers: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Give the rows of each part that has any."""
+    if not len(answers):
+        return
+    phases = _split(answers)
+    for name, part in parts.items():
+        rows = part(phases)
+        rows = rows[rows["weight"] > 0]
+        if len(rows):
+            yield rows.assign(metric=name)
 
 
 def _split(answers: pd.DataFrame) -> _Phases:
@@ -187,6 +197,37 @@ def _text_nll_base(phases: _Phases) -> pd.DataFrame:
     return _sums(pairs, -pairs["log_prob_before"], pairs["tokens_before"])
 
 
+def _text_nll_original(phases: _Phases) -> pd.DataFrame:
+    pairs = _paired(phases.original, phases.edited, "text")
+    return _sums(pairs, -pairs["log_prob_before"], pairs["tokens_before"])
+
+
+def _collapses(phases: _Phases) -> pd.DataFrame:
+    """Say at each checkpoint whether the perplexity has left that of the original far behind."""
+    after, before = (part(phases).set_index(_UNIT) for part in (_text_nll_edited, _text_nll_original))
+    further = after["value"] / after["weight"] - before["value"] / before["weight"]
+    collapsed = (further > math.log(COLLAPSE)).astype("float64")
+    return pd.DataFrame({"value": collapsed, "probes": after["probes"]}).reset_index().assign(weight=1.0)
+
+
+def _collapsed(phases: _Phases) -> pd.DataFrame:
+    rows = _collapses(phases)
+    last = rows.groupby("edit_id", sort=False)["step"].transform("max") == rows["step"]
+    ever = rows.groupby("edit_id", sort=False)["value"].transform("max")
+    return rows.assign(value=ever)[last]
+
+
+def _edits_until_collapse(phases: _Phases) -> pd.DataFrame:
+    rows = _collapses(phases)
+    rows = rows[rows["value"] > 0]
+    first = rows[rows.groupby("edit_id", sort=False)["step"].transform("min") == rows["step"]]
+    return first.assign(value=first["step"].astype("float64"))
+
+
+def _weight_change(phases: _Phases) -> pd.DataFrame:
+    return _share(phases.edited[phases.edited["weight_change"].notna()], "weight_change")
+
+
 def _locality_kl(phases: _Phases) -> pd.DataFrame:
     rows = phases.edited
     return _share(rows[(rows["kind"] == "locality") & rows["kl"].notna()], "kl")
@@ -217,9 +258,23 @@ PARTS: Mapping[str, _Part] = MappingProxyType(
         "drawdown_distant": _drawdown("distant"),
         "text_nll_edited": _text_nll_edited,
         "text_nll_base": _text_nll_base,
+        "text_nll_original": _text_nll_original,
         "base_drawdown": _base_drawdown,
         "locality_kl": _locality_kl,
         "locality_accuracy": _exact("locality"),
         "portability": _exact("portability"),
+    }
+)
+
+# Of the fixed questions that a sequence is judged by, a row a checkpoint: `step` is how many edits were made by then.
+LOOKS: Mapping[str, _Part] = MappingProxyType(
+    {
+        "drawdown_fixed": _drawdown(),
+        "text_nll_edited": _text_nll_edited,
+        "text_nll_base": _text_nll_base,
+        "text_nll_original": _text_nll_original,
+        "weight_change": _weight_change,
+        "collapsed": _collapsed,
+        "edits_until_collapse": _edits_until_collapse,
     }
 )

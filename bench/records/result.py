@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import pandas as pd
 
 from bench.records.card import Failure
 from bench.records.cell import Cell
+from bench.records.metrics import COLLAPSE
 from bench.records.parts import score
-from bench.records.schema import check_answers, empty
+from bench.records.schema import Phase, check_answers, empty
 from bench.records.status import Status
 from bench.records.summary import summarise_cell
 
-__all__ = ["CellResult", "completed", "uncompleted"]
+__all__ = ["CellResult", "broken_off", "completed", "uncompleted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +106,23 @@ def uncompleted(
         failure=failure,
         reason=reason,
     )
+
+
+def broken_off(result: CellResult, cell: Cell, answers: pd.DataFrame) -> CellResult:
+    """Add to a cell whose sequence could not go on what was observed until then, and whether its model had collapsed.
+
+    Args:
+        result: as `uncompleted` gives it.
+        cell: its cell.
+        answers: columns of schema.ANSWERS.
+    """
+    scores = score(cell.key, answers)
+    is_own = answers["edit_id"] != answers["edit_group"]
+    edits = answers.loc[is_own & (answers["phase"] == Phase.EDITED), "edit_id"].nunique()
+    notes = [f"edits whose answers are kept: {edits}"]
+    for row in scores[scores["metric"] == "edits_until_collapse"].to_dict("records"):
+        notes.append(
+            f"{row['edit_id']!r}: perplexity was first above {COLLAPSE:g} times the original's at edit {row['value']:g}"
+        )
+    tables = {**result.tables, "answers": answers, "scores": scores}
+    return replace(result, tables=tables, notes=(*result.notes, *notes))

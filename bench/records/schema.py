@@ -58,9 +58,9 @@ def _column(name: str, kind: pa.DataType, *, null: bool = False) -> pa.Field:
 
 ANSWERS = pa.schema(
     [
-        _column("edit_id", pa.string()),
-        _column("edit_group", pa.string(), null=True),  # whose requests one edit installed; null in single mode
-        _column("step", pa.int32()),  # edits since this one; 0 in single mode
+        _column("edit_id", pa.string()),  # equal to edit_group: a look at the model in the middle of a sequence
+        _column("edit_group", pa.string(), null=True),  # what one edit installed, or one sequence; null in single mode
+        _column("step", pa.int32()),  # edits since this one, or since the sequence began; 0 in other modes
         _column("probe_id", pa.string()),
         _column("kind", pa.string()),  # a value of bench.editing.request.ProbeKind
         _column("scope", pa.string(), null=True),
@@ -74,6 +74,7 @@ ANSWERS = pa.schema(
         _column("prompt", pa.string()),
         _column("answer", pa.string()),
         _column("output", pa.string(), null=True),  # text that the model generated freely
+        _column("weight_change", pa.float64(), null=True),  # ‖ΔW‖ / ‖W‖ of the model that answered, see edit_id
     ]
 )
 
@@ -147,6 +148,7 @@ class AnswerRow:
     alternative_tokens: int | None = None
     kl: float | None = None
     output: str | None = None
+    weight_change: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

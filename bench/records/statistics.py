@@ -125,10 +125,13 @@ def pool_seeds(parts: pd.DataFrame) -> pd.DataFrame:
 def units(pooled: pd.DataFrame, metric: Metric) -> Units | None:
     """Arrange the parts of one metric by edit, or added up by group; None if no edit has them all.
 
+    Of an edit that was scored several times the rows of one step count: see `Metric.when`.
+
     Args:
         pooled: what `pool_seeds` gives, or the score rows of one cell.
         metric: whose parts are wanted.
     """
+    pooled = _at(pooled[pooled["metric"].isin(metric.parts)], metric)
     columns = [
         pooled.loc[pooled["metric"] == part].set_index(["edit_id", "step"])[["value", "weight"]]
         for part in metric.parts
@@ -142,6 +145,16 @@ def units(pooled: pd.DataFrame, metric: Metric) -> Units | None:
         table = table.groupby(groups, sort=False).sum()
     matrix = table.to_numpy(dtype=np.float64).T  # value, weight, value, weight …
     return Units(matrix[0::2], matrix[1::2])
+
+
+def _at(rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """Choose the rows of the step that a metric is about; none if it is about another than the only one."""
+    is_once = metric.when == "once"
+    if not (rows["step"] > 0).any():
+        return rows.iloc[:0] if is_once else rows
+    if is_once:
+        return rows[rows["step"] == 0]
+    return rows[rows["step"] == rows.groupby(["metric", "edit_id"], sort=False)["step"].transform("max")]
 
 
 def _is_binary(data: Units, metric: Metric) -> bool:

@@ -30,6 +30,7 @@ IDENTITY = (
     "application",
 )
 
+_KINDS = {"single": 0, "batch": 1, "sequential": 2}  # of modes, as tables have them
 _SEED = 0  # of the resampling, not of a cell: seeds of cells must not change an interval
 
 
@@ -116,10 +117,12 @@ def _cells(rows: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def _sortable(column: pd.Series) -> pd.Series:
-    """Sort modes by the requests that an edit installs, not by their spelling; leave other columns as they are."""
+    """Sort modes by kind, then by the size of their groups; leave other columns as they are."""
     if column.name != "mode":
         return column
-    return column.astype("str").str.extract(r":(\d+)$", expand=False).fillna("0").astype("int64")
+    parts = column.astype("str").str.extract(r"^(\w+)(?::(\d+))?")
+    kinds = parts[0].map(_KINDS).astype("float64").fillna(0.0)
+    return kinds * 1e12 + parts[1].fillna("0").astype("float64")  # no group has so many requests
 
 
 def _told_apart(rows: list[dict[str, object]]) -> list[dict[str, object]]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from bench.records.metrics import Metric, choose
+from bench.records.mode import parse_mode
 from bench.records.run_data import RunData
 from bench.records.schema import SUMMARY
 from bench.records.status import Status
@@ -26,6 +27,8 @@ DEFAULT_METRICS = (
     "fit_seconds",
     "peak_memory_bytes",
 )
+
+_OF_SEQUENCES = ("perplexity_ratio", "weight_change", "edits_until_collapse")  # beside those, where there are any
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 # Shown only where they differ between rows; the other columns are always there.
@@ -103,18 +106,19 @@ class Table:
         return flat
 
 
-def build(run: RunData, metrics: Sequence[str] = DEFAULT_METRICS) -> Table:
+def build(run: RunData, metrics: Sequence[str] = ()) -> Table:
     """Make the wide table of a run.
 
     Args:
         run: what `bench.load` gives.
-        metrics: names of the metric columns, in order.
+        metrics: names of the metric columns, in order; none: the default ones, and what is of use for sequences if
+            there are any.
 
     Raises:
         UnknownPlugin: there is no metric of one of these names.
     """
-    chosen = choose(metrics)
     cells = run.cells
+    chosen = choose(metrics or _default_metrics(cells["mode"]))
     values = _values(run.summary, {metric.name for metric in chosen})
     rows = [_row(members, values) for _, members in cells.groupby("group", sort=False)]
     varied = [name for name in _WHERE_VARIED if len({row.texts[name] for row in rows}) > 1]
@@ -126,6 +130,13 @@ def build(run: RunData, metrics: Sequence[str] = DEFAULT_METRICS) -> Table:
         Column(name="time"),
     )
     return Table(columns=columns, rows=tuple(rows), notes=tuple(_notes(cells, run.problems)))
+
+
+def _default_metrics(modes: pd.Series) -> tuple[str, ...]:
+    if not any(parse_mode(mode).is_sequential for mode in modes.unique()):
+        return DEFAULT_METRICS
+    place = DEFAULT_METRICS.index("drawdown") + 1
+    return ("success_request_immediate", *DEFAULT_METRICS[:place], *_OF_SEQUENCES, *DEFAULT_METRICS[place:])
 
 
 def _values(summary: pd.DataFrame, names: set[str]) -> dict[tuple[object, ...], dict[str, Value]]:

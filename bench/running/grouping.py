@@ -1,4 +1,4 @@
-"""Puts cases into the groups whose requests one edit installs, and finds the probes that a group makes void."""
+"""Puts cases into groups: what one edit installs, or one sequence; and finds the probes that a group makes void."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Group", "group_cases", "void_probes"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Requests that one edit installs.
+    """Requests that one edit installs, or that the edits of a sequence install one after the other.
 
     Args:
         id: its name within the cell; in single mode the id of its request.
         places: of its cases among those of the cell.
-        requests: of these cases, in the same order.
+        requests: of these cases, in the same order; that of a sequence is that of its edits.
         is_alone: in single mode, where the edit stands for its request.
     """
 
@@ -46,14 +46,14 @@ def group_cases(cases: Sequence[EditCase], mode: Mode, seed: int) -> list[Group]
     Args:
         cases: of the cell; their number is a multiple of the size of a group.
         mode: of the cell.
-        seed: of the cell; it decides which requests share a group, never which are edited.
+        seed: of the cell; it decides which requests share a group and in which order, never which are edited.
     """
     if not mode.is_grouped:
         return [_group(case.request.id, [place], cases, is_alone=True) for place, case in enumerate(cases)]
     order = np.random.default_rng(seed).permutation(len(cases)).tolist()
-    starts = range(0, len(cases), mode.at_once)
-    chunks = [order[start : start + mode.at_once] for start in starts]
-    return [_group(f"group/{number:04d}", chunk, cases, is_alone=False) for number, chunk in enumerate(chunks)]
+    size, name = mode.group_size, "sequence" if mode.is_sequential else "group"
+    chunks = [order[start : start + size] for start in range(0, len(cases), size)]
+    return [_group(f"{name}/{number:04d}", chunk, cases, is_alone=False) for number, chunk in enumerate(chunks)]
 
 
 def void_probes(cases: Sequence[EditCase], groups: Sequence[Group]) -> set[tuple[int, str]]:

@@ -7,40 +7,37 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pandas as pd
-import torch
 
 from bench import registry
 from bench.editing.config import build_config
 from bench.editing.dataset import Dataset, Split
-from bench.editing.edit import Edit, State, WeightEdit
+from bench.editing.edit import State, WeightEdit
 from bench.editing.editor import Editor
-from bench.editing.request import EditCase
 from bench.editing.written import written
-from bench.errors import EditError, NotFinite
+from bench.errors import NotFinite
 from bench.models.language_model import LanguageModel
 from bench.records.card import timestamp
 from bench.records.cell import Cell
-from bench.records.mode import parse_mode
-from bench.records.result import completed, uncompleted
-from bench.records.schema import AnswerRow, CostRow, Phase, answers_frame, costs_frame
+from bench.records.mode import Mode, parse_mode
+from bench.records.result import CellResult, broken_off, completed, uncompleted
+from bench.records.schema import AnswerRow, Phase, answers_frame
 from bench.records.status import Status
 from bench.running.choice import choose, rows_left_out
 from bench.running.clock import Cost, measured
+from bench.running.costs import Costs
 from bench.running.environment import environment
 from bench.running.fitting import Fitting, restored
-from bench.running.grouping import Group, group_cases, void_probes
+from bench.running.independent import edit_independently
+from bench.running.inquiry import Inquiries, known_answers
 from bench.running.measure import Measure
 from bench.running.questions import Question, ask, check_vocabulary
 from bench.running.room import Room
-from bench.running.rows import answer_rows
-from bench.running.scoring import measure_edited, measure_unedited, speak
+from bench.running.scoring import measure_unedited
+from bench.running.sequence import edit_in_sequences
 from bench.running.task import Fitted, Message, Outcome, Progress, Task
+from bench.running.trial import Trial
 
-__all__ = ["CellRun", "edit_generator"]
-
-_AT_ONCE = {"factored": 32, "written": 1}  # requests whose edits are made and scored together, or one whole group
-_ALONE = 20  # requests whose edits are made one at a time, after one to warm up, for the latency of an edit …
-_FEWEST_ALONE = 5  # … but at least so many edits
+__all__ = ["CellRun"]
 
 
 class CellRun:
@@ -65,14 +62,17 @@ class CellRun:
         self.cell = task.cell
         self.lm = lm
         self.phase = "base"
+        self.place = ""  # in a sequence
         self.fitted: Fitted | None = None
         self.asked: dict[str, list[Measure]] = {}  # what the unedited model was asked in this cell
         self._dataset = dataset
         self._known_answers = known_answers
         self._task = task
         self._on_message = on_message
+        self._mode = parse_mode(task.cell.mode)
         self._notes: list[str] = []
-        self._costs: list[CostRow] = []
+        self._rows: list[AnswerRow] = []
+        self._costs = Costs()
         self._room = Room()
 
     def compute(self, started: str) -> Outcome:
@@ -88,21 +88,15 @@ class CellRun:
         cell, lm = self.cell, self.lm
         cls: type[Editor[Any]] = registry.load("methods", cell.method)
         config: object = build_config(cls.Config, cell.config, owner=cell.method)
-        mode = parse_mode(cell.mode)
-        reason = cls.unsupported(lm.architecture, config, at_once=mode.at_once)
+        reason = cls.unsupported(lm.architecture, config, at_once=self._mode.at_once)
         if reason:
             return Outcome(result=uncompleted(Status.SKIPPED, started=started, ended=timestamp(), reason=reason))
-        digest = lm.digest()
-        self._enter("base", cell.edits)
+        self._enter("base")
         check_vocabulary(lm, self._dataset)
         asking = self._original if cell.known_only else None
         choice = choose(lm, self._dataset.cases(Split(cell.split)), cell.edits, asking=asking)
         cases = choice.cases
         questions = ask(cases)
-        groups = group_cases(cases, mode, cell.seed)
-        group_of = {place: group.name for group in groups for place in group.places}
-        void = void_probes(cases, groups)
-        scored = [q for q in questions if (q.case, q.probe.id) not in void]
         with measured(lm.device) as cost:
             original = self._original(questions)
         if self.asked:  # otherwise it cost nothing here
@@ -110,19 +104,16 @@ class CellRun:
         state = self._prepare(cls, config, {case.request.id for case in cases})
         editor = cls(lm, config, state)
         change = editor.base_change()
-        answers = [answer_rows(lm, cases, questions, original, Phase.ORIGINAL, group_of=group_of)]
+        inquiries = Inquiries.of(cases, questions, self._mode, cell.seed)
+        self._rows += inquiries.unedited(lm, known_answers(questions, original), Phase.ORIGINAL)
         with written(lm, change or WeightEdit(changes={})):
             if change is not None:
                 base = measure_unedited(lm, questions, room=self._room)
-                answers.append(answer_rows(lm, cases, questions, base, Phase.BASE, group_of=group_of))
-            answers.append(self._edited(editor, cases, scored, groups))
-        if lm.digest() != digest:
-            raise EditError(
-                f"{cell.method!r} changed the model's own weights; an editor must return its change instead."
-            )
+                self._rows += inquiries.unedited(lm, known_answers(questions, base), Phase.BASE)
+            self._edit(editor, inquiries)
         result = completed(
             cell,
-            answers=answers_frame(row for rows in answers for row in rows),
+            answers=answers_frame(self._rows),
             costs=self.costs(),
             started=started,
             ended=timestamp(),
@@ -133,32 +124,34 @@ class CellRun:
                 *rows_left_out(self._dataset),
                 *_unusual(cell),
                 *self._notes,
-                *_left_out(void),
+                *_left_out(inquiries.void, self._mode),
                 *self._room.notes(),
             ),
         )
         return Outcome(result=result, fitted=self.fitted, asked=self.asked)
 
-    def spent(self, phase: str, cost: Cost, *, edit_id: str | None = None, is_cached: bool = False) -> None:
-        """Note what a phase, or one edit of it, cost."""
-        self._note(phase, "seconds", cost.seconds, edit_id, is_cached)
-        if edit_id is None:
-            self._note(phase, "cpu_seconds", cost.cpu_seconds, None, is_cached)
-            self._note(phase, "peak_memory_bytes", cost.peak_memory_bytes, None, is_cached)
+    def spent(self, phase: str, cost: Cost) -> None:
+        """Note what a phase cost."""
+        self._costs.spent(phase, cost)
 
     def costs(self) -> pd.DataFrame:
         """Give all costs noted so far as a table."""
-        return costs_frame(self.cell.key, self._costs)
+        return self._costs.frame(self.cell.key)
 
-    def _note(
-        self, phase: str, measure: str, value: float, edit_id: str | None = None, is_cached: bool = False
-    ) -> None:
-        row = CostRow(phase=phase, measure=measure, value=float(value), edit_id=edit_id, cached=is_cached)
-        self._costs.append(row)
+    def with_observed(self, result: CellResult) -> CellResult:
+        """Add to a cell that is not done what was seen of its sequences; nothing of edits that stand alone.
 
-    def _enter(self, phase: str, total: int = 0) -> None:
-        self.phase = phase
-        self._on_message(Progress(key=self.cell.key, phase=phase, total=total))
+        The collapse of a model is data: it is kept although no answer after it is a number.
+        """
+        has_edited = any(row.phase == Phase.EDITED for row in self._rows)
+        if not (has_edited and self._mode.is_sequential and self.cell.has_quality):
+            return result
+        return broken_off(result, self.cell, answers_frame(self._rows))
+
+    def _enter(self, phase: str, *, done: int = 0, place: str = "") -> None:
+        self.phase, self.place = phase, place
+        total = 0 if phase == "fit" else self.cell.edits
+        self._on_message(Progress(key=self.cell.key, phase=phase, done=done, total=total))
 
     def _original(self, questions: Sequence[Question]) -> list[Measure]:
         """Measure the unedited model, once for all methods that are asked the same."""
@@ -168,12 +161,31 @@ class CellRun:
             self._known_answers[key] = self.asked[key] = measure_unedited(self.lm, questions, room=self._room)
         return self._known_answers[key]
 
+    def _edit(self, editor: Editor[Any], inquiries: Inquiries) -> None:
+        """Make the edits and score them, in the way of the cell's mode."""
+        trial = Trial(
+            cell=self.cell,
+            lm=self.lm,
+            editor=editor,
+            groups=inquiries.groups,
+            own=inquiries.valid,
+            yardsticks=inquiries.yardsticks,
+            rows=self._rows,
+            costs=self._costs,
+            room=self._room,
+            enter=self._enter,
+        )
+        if self._mode.is_sequential:
+            self._notes += edit_in_sequences(trial)
+        else:
+            edit_independently(trial)
+
     def _prepare(self, cls: type[Editor[Any]], config: object, scored: Collection[str]) -> State:
         """Fit the editor, or take the state of an earlier fit and its cost."""
         known = self._task.fitted
         if known is not None:
             for measure, value in known.costs.items():
-                self._note("fit", measure, value, is_cached=True)
+                self._costs.note("fit", measure, value, is_cached=True)
             self._notes += known.notes
             return restored(known)
         self._enter("fit")
@@ -182,76 +194,12 @@ class CellRun:
         if state.tensors or state.values:  # otherwise nothing was fitted, and there is nothing to pay off
             self.fitted = fitted
             for measure, value in fitted.costs.items():
-                self._note("fit", measure, value)
+                self._costs.note("fit", measure, value)
         if fitted.problem:
             raise NotFinite(fitted.problem)
         self._notes += fitted.notes
         self._notes += [f"the fit was interrupted and gone on with at step {step}" for step in fitted.resumed_at]
         return state
-
-    def _edited(
-        self, editor: Editor[Any], cases: Sequence[EditCase], questions: Sequence[Question], groups: Sequence[Group]
-    ) -> list[AnswerRow]:
-        """Make the edits and score them, some at a time."""
-        self._latency(editor, groups)
-        rows: list[AnswerRow] = []
-        edit_cost, evaluate_cost = Cost(), Cost()
-        size = max(1, _AT_ONCE[self.cell.application] // len(groups[0].places))
-        for first in range(0, len(groups), size):
-            chunk = groups[first : first + size]
-            self._enter("edit", len(cases))
-            generators = [edit_generator(self.cell.seed, [r.id for r in group.requests]) for group in chunk]
-            with measured(self.lm.device) as cost:
-                edits = editor.edit_each([group.requests for group in chunk], generators=generators)
-            _add(edit_cost, cost)
-            _check(edits, chunk)
-            for group, edit in zip(chunk, edits, strict=True):
-                self._note("edit", "edit_bytes", edit.bytes, group.id)
-            self.phase = "evaluate"
-            with measured(self.lm.device) as cost:
-                rows.extend(self._score(cases, questions, edits, chunk))
-            _add(evaluate_cost, cost)
-            done = sum(len(group.places) for group in groups[: first + size])
-            self._on_message(Progress(key=self.cell.key, phase="evaluate", done=done, total=len(cases)))
-        self.spent("edit", edit_cost)
-        self.spent("evaluate", evaluate_cost)
-        self._note("edit", "edit_seconds_amortised", edit_cost.seconds / len(cases))
-        return rows
-
-    def _score(
-        self, cases: Sequence[EditCase], questions: Sequence[Question], edits: Sequence[Edit], groups: Sequence[Group]
-    ) -> list[AnswerRow]:
-        """Ask each group's questions under its edit."""
-        edit_of = {place: index for index, group in enumerate(groups) for place in group.places}
-        asked = [question for question in questions if question.case in edit_of]
-        owner = [edit_of[q.case] for q in asked]
-        application = self.cell.application
-        measures = measure_edited(self.lm, asked, edits, owner, application=application, room=self._room)
-        spoken = [i for i, question in enumerate(asked) if question.is_generated]
-        outputs: dict[int, str] = {}
-        if spoken:
-            whose = [owner[i] for i in spoken]
-            texts = speak(self.lm, [asked[i] for i in spoken], edits, whose, application=application, room=self._room)
-            outputs = dict(zip(spoken, texts, strict=True))
-        group_of = {place: group.name for group in groups for place in group.places}
-        return answer_rows(self.lm, cases, asked, measures, Phase.EDITED, outputs=outputs, group_of=group_of)
-
-    def _latency(self, editor: Editor[Any], groups: Sequence[Group]) -> None:
-        """Time single edits, each alone in its batch, after one that is not counted."""
-        self._enter("edit", self.cell.edits)
-        few = max(_FEWEST_ALONE, _ALONE // len(groups[0].places))
-        for index, group in enumerate([groups[0], *groups[:few]]):
-            generator = edit_generator(self.cell.seed, [request.id for request in group.requests])
-            with measured(self.lm.device, memory=False) as cost:
-                editor.edit(group.requests, memory=None, generator=generator)
-            if index > 0:
-                self.spent("edit", cost, edit_id=group.id)
-
-
-def edit_generator(seed: int, ids: Sequence[str]) -> torch.Generator:
-    """Give the generator of one group: it depends on the cell's seed and the ids of the requests alone."""
-    digest = hashlib.sha256("\n".join([str(seed), *ids]).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def _unusual(cell: Cell) -> list[str]:
@@ -264,23 +212,8 @@ def _unusual(cell: Cell) -> list[str]:
     return notes
 
 
-def _left_out(void: Collection[object]) -> list[str]:
+def _left_out(void: Collection[object], mode: Mode) -> list[str]:
     if not void:
         return []
-    return [f"locality probes left out because another request of their group changes what they ask: {len(void)}"]
-
-
-def _check(edits: Sequence[Edit], groups: Sequence[Group]) -> None:
-    if len(edits) != len(groups):
-        raise EditError(f"the editor gave {len(edits)} edits for {len(groups)} groups of requests.")
-    for edit, group in zip(edits, groups, strict=True):
-        if not isinstance(edit, Edit):
-            raise EditError(f"the editor gave a {type(edit).__name__} where an Edit is expected.")
-        if not edit.is_finite:
-            raise NotFinite(f"the edit of {group.title} holds NaN or infinity.")
-
-
-def _add(total: Cost, part: Cost) -> None:
-    total.seconds += part.seconds
-    total.cpu_seconds += part.cpu_seconds
-    total.peak_memory_bytes = max(total.peak_memory_bytes, part.peak_memory_bytes)
+    together = "sequence" if mode.is_sequential else "group"
+    return [f"locality probes left out because another request of their {together} changes what they ask: {len(void)}"]

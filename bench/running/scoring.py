@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from bench.editing.edit import Edit, WeightEdit
+from bench.editing.installed import Installed
 from bench.editing.request import Text
 from bench.editing.rowwise import Rowwise
 from bench.editing.written import written
@@ -68,29 +69,33 @@ def measure_edited(
     *,
     application: str,
     room: Room | None = None,
+    earlier: Installed | None = None,
 ) -> list[Measure]:
     """Measure the answers under edits, one a question.
 
     Args:
-        lm: the model, unedited.
+        lm: the model, unedited but for `earlier`.
         questions: those of the cases that the edits are for.
         edits: all that are in force.
         owner: for each question the place of its edit.
         application: `factored` or `written`.
         room: what is known of the memory.
+        earlier: what a sequence has written into the model; it is lifted where the unedited model is asked.
     """
     room = room or Room()
     encoded = [
         lm.encoder.encode(edits[e].rewrite(q.probe.prompt), q.answer) for q, e in zip(questions, owner, strict=True)
     ]
-    depths = untouched_blocks(lm.architecture, [path for edit in edits for path in edit.touches])
+    touched = [path for edit in edits for path in edit.touches]
+    depths = untouched_blocks(lm.architecture, [*touched, *(earlier.touches if earlier else ())])
     rowwise = Rowwise(lm, edits) if application == "factored" else None
 
     def together(indices: Sequence[int]) -> list[Measure]:
         batch = lm.collate([encoded[i] for i in indices])
         before = _Before()
         if questions[indices[0]].is_compared:  # then all of them are
-            before = _before(lm, [questions[i] for i in indices], batch, [edits[owner[i]] for i in indices], depths)
+            with earlier.lifted() if earlier else nullcontext():
+                before = _before(lm, [questions[i] for i in indices], batch, [edits[owner[i]] for i in indices], depths)
         edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
         with nullcontext(rowwise) if rowwise else applied(lm, edits, application) as model:
             answers = model.answers(batch, edit_of_row, kept=before.kept)

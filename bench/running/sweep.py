@@ -26,7 +26,7 @@ from bench.running.task import fit_identity
 
 __all__ = ["AUTO", "FILE_NAMES", "PlannedCell", "Sweep", "plan"]
 
-AUTO = "auto"  # --dtype: as the weights are stored
+AUTO = "auto"  # --dtype: as the weights are stored; --application: as the mode has it
 # What a sweep file calls the fields that hold several values: as the options that may be repeated or hold a list.
 FILE_NAMES = {"modes": "mode", "dtypes": "dtype", "sets": "set", "plugins": "plugin"}
 
@@ -38,16 +38,16 @@ class Sweep:
     Args:
         methods: names, each perhaps with fields in brackets; see `bench.running.specs`.
         models, datasets: names.
-        edits: test edits a cell; a multiple of the size of a group in batch mode.
+        edits: test edits a cell; a multiple of the size of a group or sequence.
         seeds: how many fits of each method, with the seeds 0, 1, …
         sets: `NAME.FIELD=VALUE` for a dataset, or for a method wherever its brackets do not say otherwise.
         device: `cpu`, `cuda` or `mps`.
         dtypes: `fp32`, `bf16`, `fp16`, or `auto`: as each model's weights are stored.
-        application: `factored` or `written`.
+        application: `factored`, `written`, or `auto`: written in sequential mode, factored in the others.
         split: `test`, or `tune` while hyper-parameters are searched.
         threads: CPU threads of each worker.
         plugins: files with further methods or datasets.
-        modes: `single`, `batch:n`.
+        modes: `single`, `batch:n`, `sequential:n`, `sequential:n:every k`.
         checkpoint_minutes: between two checkpoints of a fit, 0: after every step; changes no number.
         known_only: only cases that the unedited model gets right are edited; the fit takes all of its own.
         loading: how models are loaded, beyond their names.
@@ -61,7 +61,7 @@ class Sweep:
     sets: tuple[str, ...] = ()
     device: str = "cpu"
     dtypes: tuple[str, ...] = ("fp32",)
-    application: str = "factored"
+    application: str = AUTO
     split: str = "test"
     threads: int = 1
     plugins: tuple[Path, ...] = ()
@@ -221,7 +221,7 @@ def _cell(sweep: Sweep, place: _Place, method: _Method, seed: int) -> Cell:
         edits=sweep.edits,
         mode=method.mode,
         dtype=place.dtype,
-        application=sweep.application,
+        application=parse_mode(method.mode).application if sweep.application == AUTO else sweep.application,
         device=sweep.device,
         threads=sweep.threads,
         seed=seed,
@@ -258,7 +258,7 @@ def _digest(dataset: _Configured, model: ModelEntry) -> str:
 def _check_options(sweep: Sweep) -> None:
     for dtype in sweep.dtypes:
         _check_choice("--dtype", dtype, (*DTYPES, AUTO))
-    _check_choice("--application", sweep.application, APPLICATIONS)
+    _check_choice("--application", sweep.application, (AUTO, *APPLICATIONS))
     _check_choice("--split", sweep.split, ("test", "tune"))
     lists = {
         "--methods": sweep.methods,
@@ -291,14 +291,20 @@ def _check_choice(option: str, value: str, known: Sequence[str] | Mapping[str, A
 
 def _check_modes(sweep: Sweep) -> None:
     """Check that each mode exists and that the edits fill its groups: edits in a smaller group would have it easier."""
-    sizes = [parse_mode(text).at_once for text in sweep.modes]
-    whole = math.lcm(*sizes)
-    for text, size in zip(sweep.modes, sizes, strict=True):
-        if sweep.edits % size:
+    modes = [parse_mode(text) for text in sweep.modes]
+    whole = math.lcm(*(mode.group_size for mode in modes))
+    for text, mode in zip(sweep.modes, modes, strict=True):
+        if mode.is_sequential and sweep.application == "factored":
+            raise ConfigError(
+                f"--application factored can not be had in --mode {text}: the edits of a sequence are written into the "
+                "weights. Leave it out."
+            )
+        if sweep.edits % mode.group_size:
+            groups = "sequences" if mode.is_sequential else "groups"
             fewer, more = sweep.edits // whole * whole, (sweep.edits // whole + 1) * whole
             raise ConfigError(
-                f"--edits {sweep.edits} can not be put into whole groups of {size}, as --mode {text} asks. "
-                f"Ask for {f'{fewer} or {more}' if fewer else more} with --edits."
+                f"--edits {sweep.edits} can not be put into whole {groups} of {mode.group_size}, as --mode {text} "
+                f"asks. Ask for {f'{fewer} or {more}' if fewer else more} with --edits."
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -30,7 +30,13 @@ from bench.running.surroundings import Surroundings, seeded, surroundings
 from bench.running.task import Message, Outcome, Progress, Task
 from bench.running.traces import Traces
 
-__all__ = ["Worker"]
+__all__ = ["CHECK", "Worker"]
+
+CHECK = "check"  # the phase in which it is found that a computed cell has left something changed
+_DRAWN = (
+    "the global random state of {} was used. It is seeded for each cell: the same cell gives the same numbers, but an "
+    "edit depends on what was drawn before it"
+)
 
 
 class _Damage(BenchError):
@@ -72,17 +78,23 @@ class Worker:
                 with seeded(cell.seed) as used:
                     outcome = run.compute(started)
                 self._check(cell, around)
-                return _with_notes(outcome, used)
+                return _with_note(outcome, _DRAWN.format(", ".join(used))) if used else outcome
             except (Exception, SystemExit) as error:  # the cell boundary: a fault of one cell must not cost the others
                 status = _status(error)
                 failure = Failure(
                     phase=_phase(error, run), message=_message(error, run), traceback=traceback.format_exc()
                 )
             # behind the handler, where what failed holds no tensors any more
-            is_damaged = status is Status.OOM or bool(self._changes(around))
-        if is_damaged:
+            changes = [] if status is Status.OOM else self._changes(around)
+        outcome = _failed(cell, run, status, failure, started)
+        if status is Status.OOM or changes:
             self._loaded = None
-        return _failed(cell, run, status, failure, started=started, ends_worker=is_damaged)
+            outcome = replace(outcome, ends_worker=True)
+        if changes:  # its fit may have been made with a changed model
+            outcome = replace(outcome, fitted=None)
+        if changes and failure.phase != CHECK:
+            outcome = _with_note(outcome, f"it has also changed {'; '.join(changes)}")
+        return outcome
 
     def _begun(self, task: Task) -> CellRun:
         """Load what a cell needs."""
@@ -136,19 +148,11 @@ def _dataset(cell: Cell, kind: ModelKind) -> Dataset[object]:
     return dataset
 
 
-def _with_notes(outcome: Outcome, used: Sequence[str]) -> Outcome:
-    if not used:
-        return outcome
-    note = (
-        f"the global random state of {', '.join(used)} was used. It is seeded for each cell: the same cell gives the "
-        "same numbers, but an edit depends on what was drawn before it"
-    )
+def _with_note(outcome: Outcome, note: str) -> Outcome:
     return replace(outcome, result=replace(outcome.result, notes=(*outcome.result.notes, note)))
 
 
-def _failed(
-    cell: Cell, run: CellRun | None, status: Status, failure: Failure, *, started: str, ends_worker: bool
-) -> Outcome:
+def _failed(cell: Cell, run: CellRun | None, status: Status, failure: Failure, started: str) -> Outcome:
     result = uncompleted(
         status,
         started=started,
@@ -161,13 +165,12 @@ def _failed(
     return Outcome(
         result=run.with_observed(result) if run else result,
         fitted=run.fitted if run else None,
-        ends_worker=ends_worker,
     )
 
 
 def _phase(error: BaseException, run: CellRun | None) -> str:
     if isinstance(error, _Damage):
-        return "check"
+        return CHECK
     return run.phase if run else "load"
 
 

@@ -26,7 +26,7 @@ def test_every_metric_is_made_of_parts_that_exist() -> None:
     needed = {part for metric in METRICS.values() for part in metric.parts}
     costs = {"edit_seconds", "edit_seconds_amortised", "fit_seconds", "peak_memory_bytes"}
 
-    assert needed == set(parts.PARTS) | costs
+    assert needed == set(parts.PARTS) | set(parts.LOOKS) | costs
 
 
 def test_the_kinds_scored_are_kinds_of_probes() -> None:

@@ -14,6 +14,7 @@ import pytest
 from bench.errors import StoreError
 from bench.records import run_data
 from bench.records import schema as schema_module
+from bench.records import store as store_module
 from bench.records.schema import SCHEMAS, empty
 from bench.records.status import Status
 from bench.records.store import Store
@@ -117,10 +118,11 @@ def test_cells_are_sorted_by_size_of_the_model(store: Store, make_cell: Any, mak
 
 
 def test_cells_are_sorted_by_the_size_of_their_groups(store: Store, make_cell: Any, make_result: Any) -> None:
-    for mode in ("batch:125", "batch:5", "single", "batch:25"):
-        store.write("run", make_cell(mode=mode), make_result(make_cell(mode=mode)))
+    modes = ["single", "batch:5", "batch:25", "batch:125", "sequential:10:every 2", "sequential:100"]
+    for place in (3, 1, 5, 0, 4, 2):
+        store.write("run", make_cell(mode=modes[place]), make_result(make_cell(mode=modes[place])))
 
-    assert store.load("run").cells["mode"].tolist() == ["single", "batch:5", "batch:25", "batch:125"]
+    assert store.load("run").cells["mode"].tolist() == modes
 
 
 def test_in_batch_mode_n_counts_groups(store: Store, make_cell: Any, make_result: Any, answers: pd.DataFrame) -> None:
@@ -143,6 +145,7 @@ def test_tables_from_before_groups_can_be_read(
             for name, schema in SCHEMAS.items()
         }
         older.setattr(schema_module, "SCHEMAS", schemas)
+        older.setattr(store_module, "_counts", lambda answers: {})
         result = make_result(cell)
         for name in ("answers", "scores"):
             del result.tables[name]["edit_group"]

@@ -17,8 +17,8 @@ from bench.models.loading import load_model
 from bench.records.cell import Cell
 from bench.records.schema import Phase
 from bench.records.status import Status
-from bench.running.runner import edit_generator
 from bench.running.task import Outcome, Task
+from bench.running.trial import edit_generator
 from bench.running.worker import Worker
 
 METHODS = [name for name, plugin in registry.plugins("methods").items() if not plugin.problem]
@@ -111,11 +111,11 @@ def _order(rows: pd.DataFrame, cell: Cell) -> list[str]:
 def test_groups_score_the_same_however_many_are_scored_together(
     cells: CellMaker, run: Run, random_editor: Path, application: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.running import runner
+    from bench.running import independent
 
     options = {"methods": ("random",), "plugins": (random_editor,), "modes": ("batch:2",), "edits": 6}
     together = answers(run(cells(**options)[0], random_editor))
-    monkeypatch.setattr(runner, "_AT_ONCE", {"factored": 2, "written": 1})
+    monkeypatch.setattr(independent, "_AT_ONCE", {"factored": 2, "written": 1})
 
     apart = answers(run(cells(**options, application=application)[0], random_editor))
 
