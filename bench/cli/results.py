@@ -33,18 +33,18 @@ def table(
     print_table(run_folder(name, results), format_, names(metrics), output())
 
 
-@results_app.command(epilog="Example:  bench plot 2026-11-23-facts --x locality_kl --y success")
+@results_app.command(epilog="Example:  bench plot 2026-11-23-facts scaling --metrics success,edit_seconds")
 def plot(
     name: Annotated[str, typer.Argument(metavar="RUN", help="Name or folder of a run.")],
-    x: Annotated[str, typer.Option(help="Metric of the horizontal axis.")] = "drawdown",
-    y: Annotated[str, typer.Option(help="Metric of the vertical axis.")] = "success",
+    kind: Annotated[str, typer.Argument(metavar="[KIND]", help="What to draw; see above.")] = "tradeoff",
+    metrics: Annotated[str, typer.Option(help="Metrics to draw, separated by commas.")] = "",
+    x: Annotated[str, typer.Option(help="Metric of the horizontal axis, of tradeoff: drawdown.")] = "",
+    y: Annotated[str, typer.Option(help="Metric of the vertical axis, of tradeoff: success.")] = "",
     results: Results = Path("results"),
 ) -> None:
-    """Draw the trade-off of two metrics.
-
-    It gives a PNG, an SVG, and a CSV with the numbers.
-    """
+    """Draw a run: a PNG, an SVG, and a CSV with the numbers."""
     from bench.commands.results import draw
 
-    for path in draw(run_folder(name, results), x, y):
+    asked = {"metrics": names(metrics), "x": names(x), "y": names(y)}
+    for path in draw(run_folder(name, results), kind, asked=asked):
         print(path)

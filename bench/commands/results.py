@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 
-from bench.reporting import formats
+from bench.registry import plugins
+from bench.reporting import formats, plots
 from bench.reporting.load import load
-from bench.reporting.plots import tradeoff
 from bench.reporting.tables import DEFAULT_METRICS, build
 
 __all__ = ["draw", "print_table"]
@@ -33,12 +34,27 @@ def print_table(folder: Path, format_: str, metrics: Sequence[str], console: Con
         print(formats.markdown(table) if format_ == "md" else formats.latex(table), end="")
 
 
-def draw(folder: Path, x: str, y: str) -> tuple[Path, ...]:
-    """Draw two metrics of a run against each other into its folder `plots`; give the files.
+def draw(
+    folder: Path,
+    kind: str = "tradeoff",
+    *,
+    asked: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    published: Path | None = None,
+) -> tuple[Path, ...]:
+    """Draw a run into its folder `plots`; give the files.
+
+    Args:
+        folder: of the run.
+        kind: a name of bench.reporting.plots.KINDS.
+        asked: metrics to draw, by the option that named them: `x`, `y` or `metrics`.
+        published: a CSV of published numbers to be shown beside.
 
     Raises:
         StoreError: there is no run in this folder, or it can not be written.
-        UnknownPlugin: there is no metric of one of these names.
+        UnknownPlugin: there is no kind or metric of one of these names.
+        ConfigError: this kind does not take these options.
     """
-    name = "tradeoff" if (x, y) == ("drawdown", "success") else f"tradeoff-{x}-{y}"
-    return tuple(tradeoff(load(folder).summary, folder / "plots", x=x, y=y, name=name))
+    found = plots.find(kind)
+    metrics = found.chosen(asked)
+    material = plots.Material(tables=load(folder), metrics=metrics, methods=sorted(plugins("methods")))
+    return tuple(plots.plot(found, material, folder / "plots"))

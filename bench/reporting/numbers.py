@@ -6,7 +6,7 @@ import math
 
 from bench.records.metrics import Unit
 
-__all__ = ["duration", "measured", "quantity", "significant", "size"]
+__all__ = ["amount", "duration", "measured", "quantity", "significant", "size"]
 
 _DURATIONS = (
     (1e-6, 1e-3, "µs"),
@@ -15,6 +15,7 @@ _DURATIONS = (
     (60.0, 3600.0, "min"),
     (3600.0, math.inf, "h"),
 )
+_AMOUNTS = ((1.0, 1e3, ""), (1e3, 1e6, "K"), (1e6, 1e9, "M"), (1e9, 1e12, "B"), (1e12, math.inf, "T"))
 _SIZES = (
     (1.0, 1024.0, "B"),
     (2.0**10, 2.0**20, "KiB"),
@@ -78,6 +79,11 @@ def duration(seconds: float) -> str:
 def size(amount: float) -> str:
     """Print a number of bytes: `12 KiB`, `312 MiB`, `1.4 GiB`."""
     return _scaled(amount, math.nan, _SIZES)
+
+
+def amount(number: float) -> str:
+    """Print a large number to two digits, as models are called by it: `3.0M`, `124M`, `2.7B`."""
+    return _scaled(number, math.nan, _AMOUNTS).replace(" ", "")
 
 
 def _scaled(value: float, half: float, units: tuple[tuple[float, float, str], ...]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -13,9 +15,10 @@ import pytest
 from bench.records.card import Failure
 from bench.records.cell import Cell
 from bench.records.result import completed, uncompleted
-from bench.records.schema import AnswerRow, CostRow, answers_frame, costs_frame
+from bench.records.schema import AnswerRow, CostRow, answers_frame, costs_frame, empty
 from bench.records.status import Status
 from bench.records.store import Store
+from bench.reporting import plots
 
 TIMES = {"started": "2026-11-22T10:00:00+00:00", "ended": "2026-11-22T10:00:42+00:00"}
 
@@ -67,17 +70,59 @@ def add_failed(store: Store) -> Callable[..., Cell]:
     return add
 
 
+@dataclass(frozen=True)
+class MadeTables:
+    """Tables of a run with a summary and nothing else."""
+
+    summary: pd.DataFrame
+    cards: Any = field(default_factory=dict)
+    scores: pd.DataFrame = field(default_factory=lambda: empty("scores"))
+    costs: pd.DataFrame = field(default_factory=lambda: empty("costs"))
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        names = ["method", "config", "model", "dataset", "mode"]
+        return self.summary[names].drop_duplicates().assign(status="done", model_kind="causal", seed=0)
+
+
+@pytest.fixture
+def words() -> Callable[[plots.Files], str]:
+    """Give all texts of a figure, lines joined by spaces."""
+
+    def read(files: plots.Files) -> str:
+        return " ".join(" ".join(ElementTree.fromstring(files.svg.read_text()).itertext()).split())
+
+    return read
+
+
+@pytest.fixture
+def draw(tmp_path: Path) -> Callable[..., plots.Files]:
+    """Draw a summary, or the tables of a run, as `bench plot` does."""
+
+    def drawn(kind: str, tables: Any, folder: Path = tmp_path / "plots", **asked: str) -> plots.Files:
+        found = plots.find(kind)
+        metrics = found.chosen({option: names.split(",") for option, names in asked.items()})
+        if isinstance(tables, pd.DataFrame):
+            tables = MadeTables(tables)
+        return plots.plot(found, plots.Material(tables=tables, metrics=metrics), folder)
+
+    return drawn
+
+
 @pytest.fixture
 def make_summary() -> Callable[..., pd.DataFrame]:
-    """Make a summary from (method, model) → {metric: (mean, half)}."""
+    """Make a summary from (method, model) → {metric: (mean, half)}; `parameters` of models, 3 otherwise."""
 
-    def make(values: dict[tuple[str, str], dict[str, tuple[float, float]]]) -> pd.DataFrame:
-        fixed = {"config": "default", "parameters": 3, "dataset": "facts", "split": "test", "mode": "single"}
+    def make(
+        values: dict[tuple[str, str], dict[str, tuple[float, float]]], parameters: dict[str, int] | None = None
+    ) -> pd.DataFrame:
+        sizes = parameters or {}
+        fixed = {"config": "default", "dataset": "facts", "split": "test", "mode": "single"}
         fixed |= {"dtype": "float32", "device": "cpu", "application": "factored", "seeds": 1, "n": 200}
         rows = [
             {
-                "method": method, "model": model, **fixed, "metric": metric, "mean": mean,
-                "ci_low": mean - half, "ci_high": mean + half,
+                "method": method, "model": model, "parameters": sizes.get(model, 3), **fixed, "metric": metric,
+                "mean": mean, "ci_low": mean - half, "ci_high": mean + half,
             }
             for (method, model), metrics in values.items()
             for metric, (mean, half) in metrics.items()

@@ -1,0 +1,48 @@
+"""The rows that figures are drawn from, and sentences about those that are not there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.records.status import Status
+from bench.records.summary import IDENTITY
+from bench.reporting.plots.kind import Material
+from bench.reporting.plots.lines import Series
+from bench.reporting.style import WHOLE
+
+__all__ = ["joined", "measured_rows", "undone"]
+
+_NUMBERS = ("seeds", "metric", "mean", "ci_low", "ci_high", "n")
+
+
+def measured_rows(material: Material) -> pd.DataFrame:
+    """Give the summary of the metrics that are drawn, with `model_kind`; without means that are not finite."""
+    names = [metric.name for metric in material.metrics]
+    summary = material.tables.summary
+    rows = summary.loc[summary["metric"].isin(names), [*IDENTITY, *_NUMBERS]]
+    rows = rows[rows["mean"].astype("float64").abs() < math.inf]
+    cells = material.tables.cells
+    kinds = dict(zip(cells["model"], cells["model_kind"], strict=True)) if "model_kind" in cells else {}
+    rows.insert(rows.columns.get_loc("model") + 1, "model_kind", rows["model"].map(kinds).fillna(""))
+    return rows.reset_index(drop=True)
+
+
+def joined(lines: Sequence[Sequence[Series]]) -> str:
+    """Say of which methods the configuration differs along a line; empty for none."""
+    methods = dict.fromkeys(one.method for series in lines for one in series if one.config == WHOLE)
+    return f"the configuration differs along the line (see CSV): {', '.join(methods)}" if methods else ""
+
+
+def undone(material: Material) -> str:
+    """Say which cells have no result, and why; empty if all have."""
+    cells = material.tables.cells
+    if "status" not in cells:
+        return ""
+    missing = cells[cells["status"] != Status.DONE]
+    told = dict.fromkeys(f"{row.label} on {row.model} ({row.status})" for row in missing.itertuples())
+    shown = list(told)[:4]
+    more = f" and {len(told) - len(shown)} more" if len(told) > len(shown) else ""
+    return f"without a result: {', '.join(shown)}{more}" if told else ""
