@@ -11,7 +11,7 @@ from rich.console import Console
 from bench.registry import plugins
 from bench.reporting import formats, plots
 from bench.reporting.load import load
-from bench.reporting.tables import DEFAULT_METRICS, build
+from bench.reporting.tables import build
 
 __all__ = ["draw", "print_table"]
 
@@ -24,7 +24,7 @@ def print_table(folder: Path, format_: str, metrics: Sequence[str], console: Con
         UnknownPlugin: there is no metric of one of these names.
     """
     run = load(folder)
-    table = build(run, metrics or DEFAULT_METRICS)
+    table = build(run, metrics)
     if format_ in ("csv", "json"):
         long = run.summary if not metrics else run.summary[run.summary["metric"].isin(metrics)]
         print(formats.csv(long) if format_ == "csv" else formats.records(long), end="")
@@ -32,6 +32,7 @@ def print_table(folder: Path, format_: str, metrics: Sequence[str], console: Con
         console.print(formats.terminal(table, console.width))
     else:
         print(formats.markdown(table) if format_ == "md" else formats.latex(table), end="")
+    run.refresh_index()
 
 
 def draw(
@@ -56,5 +57,6 @@ def draw(
     """
     found = plots.find(kind)
     metrics = found.chosen(asked)
-    material = plots.Material(tables=load(folder), metrics=metrics, methods=sorted(plugins("methods")))
+    beside = {} if published is None else {"published": plots.read_published(published)}
+    material = plots.Material(tables=load(folder), metrics=metrics, methods=sorted(plugins("methods")), **beside)
     return tuple(plots.plot(found, material, folder / "plots"))

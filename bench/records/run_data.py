@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from bench.errors import StoreError
 from bench.records.card import Card, read_card
+from bench.records.index import SIGNATURE, read_index, signature, write_index
 from bench.records.metrics import METRICS_VERSION
 from bench.records.parts import score
 from bench.records.schema import SCHEMAS, empty
@@ -67,18 +68,53 @@ class RunData:
     @cached_property
     def summary(self) -> pd.DataFrame:
         """A row a group of cells and metric, with its interval; seeds are pooled."""
+        return self._signed.drop(columns=SIGNATURE)
+
+    def refresh_index(self) -> bool:
+        """Write what the summary came to where the next reader finds it, if that is news; the only thing ever written.
+
+        It is no matter if it can not be written: the next reader then computes it again.
+        """
+        known = read_index(self.folder)
+        if known is not None and set(known[SIGNATURE]) == set(self._signed[SIGNATURE]):
+            return False
+        return write_index(self.folder, self._signed)
+
+    @cached_property
+    def _signed(self) -> pd.DataFrame:
+        """The summary with the signature of each row's group: from the index, and what that lacks computed."""
         done = self.cells[self.cells["status"] == Status.DONE]
-        tables = []
-        for _, members in done.groupby("group", sort=False):
-            cards = [self.cards[key] for key in members["key"]]
-            if len(cards) == 1 and cards[0].metrics_version == METRICS_VERSION:
-                # The stored config label does not know of look-alikes in this run.
-                tables.append(self._table(cards[0], "summary").assign(config=members["config"].iloc[0]))
-            else:
-                scores = self._all("scores", [self._scores(card) for card in cards])
-                costs = self._all("costs", [self._table(card, "costs") for card in cards])
-                tables.append(summarise(members, scores, costs))
-        return self._all("summary", tables).astype({"parameters": "Int64"})
+        groups: dict[str, list[str]] = {}
+        for group, key in zip(done["group"], done["key"], strict=True):
+            groups.setdefault(group, []).append(key)
+        signatures = [signature(self.cards[key] for key in keys) for keys in groups.values()]
+        known = read_index(self.folder)
+        found = set() if known is None else set(known[SIGNATURE])
+        tables = [] if known is None else [known[known[SIGNATURE].isin(signatures)]]
+        tables += [
+            self._summarised(keys).assign(**{SIGNATURE: name})
+            for name, keys in zip(signatures, groups.values(), strict=True)
+            if name not in found
+        ]
+        filled = [table for table in tables if len(table)]
+        if not filled:
+            return empty("summary").assign(**{SIGNATURE: pd.Series(dtype="str")}).astype({"parameters": "Int64"})
+        whole = pd.concat(filled, ignore_index=True).astype({"parameters": "Int64"})
+        order = {name: place for place, name in enumerate(signatures)}
+        whole = whole.iloc[whole[SIGNATURE].map(order).argsort(kind="stable")].reset_index(drop=True)
+        # A stored label does not know of look-alikes in this run.
+        config = dict(zip(done["key"], done["config"], strict=True))
+        labels = {name: config[keys[0]] for name, keys in zip(signatures, groups.values(), strict=True)}
+        return whole.assign(config=whole[SIGNATURE].map(labels))
+
+    def _summarised(self, keys: list[str]) -> pd.DataFrame:
+        """The summary of one group of cells: as it is stored beside a cell that is alone, computed otherwise."""
+        cards = [self.cards[key] for key in keys]
+        if len(cards) == 1 and cards[0].metrics_version == METRICS_VERSION:
+            return self._table(cards[0], "summary")
+        scores = self._all("scores", [self._scores(card) for card in cards])
+        costs = self._all("costs", [self._table(card, "costs") for card in cards])
+        return summarise(self.cells[self.cells["key"].isin(keys)], scores, costs)
 
     def answers(self, cell: str | None = None) -> pd.DataFrame:
         """A row a probe and phase, with the cell's key in front.

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 MODULES = {
-    "bench.records": "aggregate artifacts canonical card cell folder metrics mode parts pulse result run_data "
-    "schema spent statistics status store summary toml",
+    "bench.records": "aggregate artifacts canonical card cell folder index merging metrics mode parts pulse "
+    "result run_data schema spent statistics status store summary toml",
     "bench.reporting": "formats labels load numbers plots style tables",
 }
 
