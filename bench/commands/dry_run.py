@@ -15,6 +15,7 @@ from bench.records.status import Status
 from bench.records.store import Store
 from bench.reporting.formats import plain
 from bench.reporting.numbers import duration, size
+from bench.running.driver import goes_on
 from bench.running.fits import Fits
 from bench.running.forecast import Estimate, Forecast
 from bench.running.sweep import PlannedCell
@@ -54,6 +55,8 @@ def _rows(planned: Sequence[PlannedCell], store: Store, run: str, *, retry: bool
     rows: list[dict[str, object]] = []
     for p in planned:
         card = store.peek(run, p.cell, retry=retry)
+        if card is not None and goes_on(card, fits):
+            card = None
         state = "skipped" if p.reason else f"cached ({card.status})" if card else "to run"
         row: dict[str, object] = {
             "method": p.cell.label,

@@ -49,9 +49,7 @@ def choose_engine(options: RunOptions, device: str) -> Engine:
 
 def _in_process(options: RunOptions) -> Engine:
     if options.timeout is not None:
-        raise ConfigError(
-            "--timeout ends a worker process, and with --in-process there is none. Leave one of them out."
-        )
+        raise ConfigError("--timeout ends a worker process, and with --in-process there is none. Leave one out.")
     if options.devices:
         raise ConfigError("--devices is what worker processes see. With --in-process, set CUDA_VISIBLE_DEVICES.")
     return InProcessEngine()

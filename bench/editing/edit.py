@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.editing.request import Text
+from bench.errors import EditError
 from bench.models.answers import Answers
 from bench.models.encoding import Batch
 
@@ -61,6 +62,15 @@ class LowRank:
     left: Tensor
     right: Tensor
 
+    def __post_init__(self) -> None:
+        """Check that the two belong together; raises EditError if not."""
+        _check_tensors(self)
+        left, right = tuple(self.left.shape), tuple(self.right.shape)
+        if not (len(left) == len(right) == 2 and left[1] == right[0]):
+            raise EditError(
+                f"factors of shape {left} and {right} make no matrix: (in_features, rank) and (rank, out_features) do."
+            )
+
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.left, self.right)
@@ -71,6 +81,10 @@ class Dense:
     """A change added to a parameter, in the parameter's own shape."""
 
     delta: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that it is a tensor; raises EditError if not."""
+        _check_tensors(self)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -83,12 +97,22 @@ class Replacement:
 
     value: Tensor
 
+    def __post_init__(self) -> None:
+        """Check that it is a tensor; raises EditError if not."""
+        _check_tensors(self)
+
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         return (self.value,)
 
 
 Change = LowRank | Dense | Replacement
+
+
+def _check_tensors(change: Change) -> None:
+    for tensor in change.tensors:
+        if not isinstance(tensor, Tensor):
+            raise EditError(f"a {type(change).__name__} takes tensors, and was given a {type(tensor).__name__}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +178,14 @@ class WeightEdit(Edit):
     """Changes of parameters, by the parameter's name."""
 
     changes: Mapping[str, Change]
+
+    def __post_init__(self) -> None:
+        """Check the kinds of the changes; raises EditError if one is none."""
+        for name, change in self.changes.items():
+            if not isinstance(change, Change):
+                raise EditError(
+                    f"an edit changes {name!r} by a {type(change).__name__}; it can be LowRank, Dense or Replacement."
+                )
 
     @property
     def touches(self) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ class Failure:
     """Why a cell did not finish.
 
     Args:
-        phase: where it happened: `load`, `base`, `fit`, `edit`, `evaluate` or `worker`.
+        phase: where it happened: `load`, `base`, `fit`, `edit`, `evaluate`; `worker`: its process was lost; `check`: it
+            was computed, and has left the model or the process changed.
         message: one sentence.
         traceback: as Python prints it; may be empty.
     """

@@ -18,6 +18,7 @@ from bench.models.language_model import LanguageModel
 from bench.records.canonical import key_of
 from bench.running.choice import fitting
 from bench.running.clock import Cost, measured
+from bench.running.surroundings import seeded
 from bench.running.task import Checkpoint, Fitted, Message, Progress, Task, diverged_identity
 
 __all__ = ["Fitting", "prepares", "restored"]
@@ -60,13 +61,16 @@ class Fitting:
             DataError: the fit would choose its state on the very cases that it is scored on.
         """
         data, problem = self._data(cls, scored), None
-        with measured(self._lm.device) as self._cost:
+        # A fit may be there already: what is drawn from a global random state must not reach what is drawn behind it.
+        with measured(self._lm.device) as self._cost, seeded(self._task.cell.seed) as used:
             try:
                 state = cls.prepare(self._lm, config, data)
             except Diverged as error:
                 key = key_of(diverged_identity(self._task.cell))
                 problem = f"{error} Its last good state, of step {error.step}, is kept as editor {key!r}."
                 state = error.state
+        if used:
+            self._notes.append(f"the fit has used the global random state of {', '.join(used)}")
         size = {"state_bytes": float(state.bytes)} if state.tensors or state.values else {}
         fitted = Fitted(
             tensors=_stored(state),

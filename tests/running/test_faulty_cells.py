@@ -66,7 +66,11 @@ def test_an_editor_that_changes_the_model_is_told_what_to_do(
     failure = run(cells(methods=("in_place",), plugins=(path,))[0], plugins=(path,)).result.failure
 
     assert failure is not None
-    assert failure.message == "'in_place' changed the model's own weights; an editor must return its change instead."
+    assert failure.phase == "check"
+    assert failure.message == (
+        "'in_place' changed the model's own weights. An editor must return its change and leave the model and the "
+        "process as they are."
+    )
 
 
 @pytest.mark.parametrize(
