@@ -10,7 +10,9 @@ import codecs
 import glob
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
@@ -44,14 +46,14 @@ class Entry:
 
     def text(self, field: str) -> str:
         """Give a field that must be a text; it may be empty."""
-        return self._typed(field, str, "a text")
+        return self._sound(field, self._typed(field, str, "a text"))
 
     def name(self, field: str) -> str:
         """Give a field that must be a text or a whole number, as a text that is not empty."""
         value = self._value(field)
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
             raise self.wrong(f"the field {field!r} must be a name or a whole number, not {_shown(value)}")
-        return str(value)
+        return self._sound(field, str(value))
 
     def texts(self, field: str) -> tuple[str, ...]:
         """Give a field that must be a list of texts."""
@@ -59,6 +61,7 @@ class Entry:
         for value in values:
             if not isinstance(value, str):
                 raise self.wrong(f"the field {field!r} must be a list of texts, and holds {_shown(value)}")
+            self._sound(field, value)
         return tuple(values)
 
     def numbers(self, field: str) -> tuple[int, ...]:
@@ -85,11 +88,19 @@ class Entry:
         """Refuse fields of any other name."""
         for field in self.values:
             if field not in fields:
-                raise self.wrong(f"there is no field {field!r}, only {', '.join(fields)}{nearest(field, fields)}")
+                raise self.wrong(f"there is no field {field!r}, only {', '.join(fields)}.{nearest(field, fields)}")
 
     def wrong(self, reason: str) -> DataError:
         """Give the error to raise about this entry."""
         return DataError(f"{self.where}: {reason.rstrip('.?')}{'?' if reason.endswith('?') else '.'}")
+
+    def _sound(self, field: str, text: str) -> str:
+        """Refuse a text with half a character, which JSON can write and no file or tokenizer can hold."""
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise self.wrong(f"the field {field!r} holds half a character, {text[error.start]!a}") from error
+        return text
 
     def _value(self, field: str) -> object:
         if field not in self.values:
@@ -119,12 +130,9 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line of a text file, perhaps gzipped, without its line break."""
-    with _opened(path) as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                yield number, _decoded(line, path, number).rstrip("\r\n")
-        except (EOFError, gzip.BadGzipFile) as error:
-            raise DataError(f"{path}: {error}. The file is cut off; get it again.") from error
+    with _opened(path) as file, _unpacking(path):
+        for number, line in enumerate(file, start=1):
+            yield number, _decoded(line, path, number).rstrip("\r\n")
 
 
 def whole(path: Path) -> Entry:
@@ -133,16 +141,16 @@ def whole(path: Path) -> Entry:
     try:
         value = json.loads("\n".join(lines))
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}, line {error.lineno}: this is no JSON: {error.msg}.{_cut_off(error, lines)}"
-        ) from error
+        raise DataError(f"{path}, line {error.lineno}: {_no_json(error)}.{_cut_off(error, lines)}") from error
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, 1, error) from error
     if not isinstance(value, dict):
         raise DataError(f"{path}, line 1: an object is expected, not {_shown(value)}.")
     return Entry(str(path), value)
 
 
 def _json(path: Path) -> Iterator[Entry]:
-    with _opened(path) as file:
+    with _opened(path) as file, _unpacking(path):
         first = file.peek(_PIECE).removeprefix(codecs.BOM_UTF8).lstrip()[:1]  # type: ignore[attr-defined]
     return _array(path) if first == b"[" else _json_lines(path)
 
@@ -154,8 +162,9 @@ def _json_lines(path: Path) -> Iterator[Entry]:
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
-            hint = _cut_off(error, [line])
-            raise DataError(f"{path}, line {number}: this is no JSON: {error.msg}.{hint}") from error
+            raise DataError(f"{path}, line {number}: {_no_json(error)}.{_cut_off(error, [line])}") from error
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(path, number, error) from error
         yield _entry(path, number, value)
 
 
@@ -174,10 +183,14 @@ def _array(path: Path) -> Iterator[Entry]:
                 if text.is_whole or len(text.held) - text.at > _LONGEST:
                     raise text.wrong(error) from error
                 text.more()
+            except (ValueError, RecursionError) as error:
+                raise _unreadable(path, start, error) from error
         yield _entry(path, start, value)
         text.pass_over(end)
         if not text.is_at("]"):
             text.skip(",")
+    text.skip("]")
+    text.end()
 
 
 class _Text:
@@ -226,17 +239,29 @@ class _Text:
             raise DataError(f"{self._path}, line {self.line}: {mark!r} is expected here, not {found!r}.")
         self.pass_over(self.at + 1)
 
+    def end(self) -> None:
+        """Check that nothing but white space is left."""
+        while True:
+            if rest := self.held[self.at :].strip(_SPACE):
+                line = self.line + self.held.count("\n", self.at, self.held.index(rest[0], self.at))
+                raise DataError(f"{self._path}, line {line}: the list has ended, and {rest[:20]!r} stands behind it.")
+            if self.is_whole:
+                return
+            self.pass_over(len(self.held))
+            self.more()
+
     def wrong(self, error: json.JSONDecodeError) -> DataError:
         line = self.line + self.held.count("\n", self.at, error.pos)
         hint = "" if self.held[error.pos :].strip(_SPACE) and not _is_open(error) else " The file is cut off."
-        return DataError(f"{self._path}, line {line}: this is no JSON: {error.msg}.{hint}")
+        return DataError(f"{self._path}, line {line}: {_no_json(error)}.{hint}")
 
     def _read(self) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8-sig")()
         passed = 1
         with _opened(self._path) as file:
             while True:
-                piece = _piece(file, self._path)
+                with _unpacking(self._path):
+                    piece = file.read(_PIECE)
                 try:
                     text = decoder.decode(piece, final=not piece)
                 except UnicodeDecodeError as error:
@@ -259,6 +284,7 @@ def _table(path: Path) -> Iterator[Entry]:
     import datasets  # the Hugging Face library: the folder of that name has no __init__.py
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would say of each error what the error says, too
     try:
         files = glob.escape(str(path.absolute()))
         rows = datasets.load_dataset(_TABLES[path.suffix], data_files=files, split="train", streaming=True)
@@ -276,11 +302,13 @@ def _opened(path: Path) -> BinaryIO:
         raise DataError(f"{path} can not be read: {error.strerror or error}.") from error
 
 
-def _piece(file: BinaryIO, path: Path) -> bytes:
+@contextmanager
+def _unpacking(path: Path) -> Iterator[None]:
     try:
-        return file.read(_PIECE)
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: {error}. The file is cut off; get it again.") from error
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        what = "is cut off" if isinstance(error, EOFError) else "is no gzip file, or a damaged one"
+        raise DataError(f"{path}: {error}. The file {what}; get it again.") from error
 
 
 def _decoded(line: bytes, path: Path, number: int) -> str:
@@ -292,6 +320,15 @@ def _decoded(line: bytes, path: Path, number: int) -> str:
 
 def _not_utf8(path: Path, line: int) -> DataError:
     return DataError(f"{path}, line {line}: this is no UTF-8. Convert the file, as with `iconv -t utf-8`.")
+
+
+def _no_json(error: json.JSONDecodeError) -> str:
+    return f"this is no JSON: {error.msg.removesuffix(' starting at')}"
+
+
+def _unreadable(path: Path, line: int, error: Exception) -> DataError:
+    """Say that something is JSON and yet can not be read: a number of thousands of digits, or brackets in brackets."""
+    return DataError(f"{path}, line {line}: this can not be read: {str(error).partition(';')[0]}.")
 
 
 def _is_open(error: json.JSONDecodeError) -> bool:

@@ -127,6 +127,8 @@ class Rows:
         seed: int,
         entries: Callable[[Path], Iterator[Entry]] = read_entries,
     ) -> None:
+        if fit_path is not None and path.samefile(fit_path):
+            raise DataError(f"{path} is the file to test on and the file to fit on. Name it once, and it is split.")
         self._files = [path] if fit_path is None else [path, fit_path]
         self._read = read
         self._seed = seed

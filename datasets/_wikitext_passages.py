@@ -20,8 +20,9 @@ from bench.datasets._fact_splits import split_of
 from bench.datasets._fact_table import rank
 from bench.datasets._rows import Asked
 from bench.editing.dataset import Beginning, Split
+from bench.errors import DataError
 
-__all__ = ["Passage", "beginnings", "passages_to_keep", "place_in", "shortened"]
+__all__ = ["Passage", "beginnings", "check_passages", "passages_to_keep", "place_in", "shortened"]
 
 FEWEST_WORDS = 50
 MOST_KEPT = 1_000  # passages of a split for locality and perplexity
@@ -39,6 +40,12 @@ class Passage(NamedTuple):
     article: str
     name: str
     text: str
+
+
+def check_passages(path: Path) -> None:
+    """Check that a file holds a passage; raises DataError if none is long enough."""
+    if next(_passages(path), None) is None:
+        raise DataError(f"{path} holds no passage: no paragraph on one line has {FEWEST_WORDS} words, all in ASCII.")
 
 
 def beginnings(path: Path, code: Callable[[str], Sequence[int]], count: int, seed: int) -> Iterator[Beginning]:

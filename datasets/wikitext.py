@@ -20,7 +20,7 @@ from bench.datasets._row_cases import from_pool
 from bench.datasets._rows import Asked, Row, Rows, digest_of
 from bench.datasets._source import file_digest, find_file
 from bench.datasets._wikitext_edits import edit_entries, edit_reader, find_tokenizer, find_vocabulary
-from bench.datasets._wikitext_passages import beginnings, passages_to_keep, place_in, shortened
+from bench.datasets._wikitext_passages import beginnings, check_passages, passages_to_keep, place_in, shortened
 from bench.editing.config import config
 from bench.editing.dataset import Beginning, Dataset, Split
 from bench.editing.request import EditCase, EditRequest, Probe, ProbeKind
@@ -70,6 +70,7 @@ class Wikitext(Dataset[WikitextConfig]):
         if config.locality_words < 1:
             raise ConfigError(f"wikitext.locality_words is {config.locality_words}; it must be at least 1.")
         self._path = find_file(config.path, field="wikitext.path", sample="wikitext.txt")
+        check_passages(self._path)
         self._keep = cache(lambda split: passages_to_keep(self._path, split, config.seed))
         self._vocabulary: str | None = None
         self._rows: Rows | None = None

@@ -71,7 +71,7 @@ def test_an_array_longer_than_a_piece_is_read_whole_with_its_line_numbers(write:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"a": 1}\n{"a": "ohne', "line 2: this is no JSON: Unterminated string starting at. The file is cut off here"),
+        ('{"a": 1}\n{"a": "ohne', "line 2: this is no JSON: Unterminated string. The file is cut off here"),
         ('{"a": 1}\n{"a": 1', "line 2: .* The file is cut off here"),
         ('{"a": 1}\n{"a" 1}', "line 2: this is no JSON: Expecting ':' delimiter.$"),
         ('{"a": 1}\n\n[1, 2]', r"line 3: an object is expected, not \[1, 2\]"),
@@ -79,12 +79,16 @@ def test_an_array_longer_than_a_piece_is_read_whole_with_its_line_numbers(write:
         ("\n \n", "holds no entry: it is empty"),
         ("[]", "holds no entry: it is empty"),
         ('[{"a": 1},\n {"a": 2', "line 2: this is no JSON: .* The file is cut off"),
-        ('[{"a": 1},\n {"a": "zw', "line 2: this is no JSON: Unterminated string starting at. The file is cut off"),
+        ('[{"a": 1},\n {"a": "zw', "line 2: this is no JSON: Unterminated string. The file is cut off"),
         ('[{"a": 1},\n {"a": 2}\n', "line 3: the list is never closed. The file is cut off"),
         ('[{"a": 1},\n {"a": 2},\n\n', "line 4: the list is never closed. The file is cut off"),
         ('[{"a": 1},\n {"a": 2}\n {"a": 3}]', "line 3: ',' is expected here, not '{\"a\": 3}]'"),
         ('[{"a": 1},\n {"a": 2,\n  b}]', "line 3: this is no JSON: Expecting property name .*[^f].$"),
         ('[{"a": 1},\n 7]', "line 2: an object is expected, not 7"),
+        ('[{"a": 1}]\n\n[{"a": 2}]', r"line 3: the list has ended, and '\[\{\"a\": 2\}\]' stands behind it"),
+        ('{"a": 1}\n{"a": ' + "9" * 5000 + "}", r"line 2: this can not be read: Exceeds the limit \(4300 digits\)"),
+        ('{"a": 1}\n{"a": ' + "[" * 100_000, "line 2: this can not be read: maximum recursion depth exceeded"),
+        ("[\n" + '{"a":' * 100_000, "line 2: this can not be read: maximum recursion depth exceeded"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_line(write: Write, content: str, message: str) -> None:
@@ -107,6 +111,22 @@ def test_a_gzip_file_that_is_cut_off_is_named(write: Write) -> None:
 
     with pytest.raises(DataError, match=r"cut\.jsonl\.gz: .*The file is cut off; get it again"):
         list(read_entries(write("cut.jsonl.gz", whole_file[:-40])))
+
+
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"", mtime=0)[:10] + b"\xff" * 20], ids=["no", "damaged"]
+)
+def test_what_is_no_gzip_file_is_named(write: Write, content: bytes) -> None:
+    with pytest.raises(DataError, match=r"no\.jsonl\.gz: .*The file is no gzip file, or a damaged one; get it again"):
+        list(read_entries(write("no.jsonl.gz", content)))
+
+
+@pytest.mark.parametrize("value", ['"x\\ud800"', '["y", "x\\ud800"]'])
+def test_half_a_character_is_refused(write: Write, value: str) -> None:
+    (entry,) = read_entries(write("half.jsonl", f'{{"a": {value}}}'))
+
+    with pytest.raises(DataError, match=r"half\.jsonl, line 1: the field 'a' holds half a character, '\\ud800'"):
+        entry.texts("a") if value.startswith("[") else entry.text("a")
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
@@ -141,6 +161,10 @@ def test_an_entry_says_what_is_missing_and_what_is_there() -> None:
         (lambda: entry.parts("c"), "f, line 3: the field 'c' must be a list of objects, and holds \"y\"."),
         (lambda: entry.part("d").text("e"), "f, line 3: the field 'e' must be a text, not null."),
         (lambda: entry.only(("a", "b", "c", "d")), "f, line 3: there is no field 'f', only a, b, c, d."),
+        (
+            lambda: Entry("g", {"taget": 1}).only(("prompt", "target")),
+            "g: there is no field 'taget', only prompt, target. Did you mean 'target'?",
+        ),
     ]:
         with pytest.raises(DataError) as raised:
             call()

@@ -46,42 +46,21 @@ def test_a_line_is_the_case_that_it_describes(made: Made) -> None:
     ]
     (case,) = _all(made(LINE | {"subject": "Orrin", "old_target": "Valmere", "probes": probes}))
 
-    assert case == EditCase(
-        request=EditRequest(id="a", prompt="The Orrin rises in", target="Osto", subject="Orrin", old_target="Valmere"),
-        probes=(
-            Probe(
-                id="a/request",
-                kind=ProbeKind.REQUEST,
-                prompt="The Orrin rises in",
-                answer="Osto",
-                alternative="Valmere",
-                about="a",
-            ),
-            Probe(
-                id="a/rephrase/1",
-                kind=ProbeKind.REPHRASE,
-                prompt="Osto or not: the Orrin comes from",
-                answer="Osto",
-                alternative="Valmere",
-                about="a",
-            ),
-            Probe(
-                id="a/locality/2",
-                kind=ProbeKind.LOCALITY,
-                prompt="The Sulla rises in",
-                answer="Harn",
-                scope="relation",
-                about="sulla",
-            ),
-            Probe(
-                id="a/portability/3",
-                kind=ProbeKind.PORTABILITY,
-                prompt="The Orrin rises on the continent of",
-                answer="Northmark",
-            ),
-            Probe(id="a/text/4", kind=ProbeKind.TEXT, prompt="", answer="It rained."),
-        ),
+    target = {"answer": "Osto", "alternative": "Valmere", "about": "a"}
+    assert case.request == EditRequest(
+        id="a", prompt="The Orrin rises in", target="Osto", subject="Orrin", old_target="Valmere"
     )
+    assert case.probes == (
+        _probe("request", prompt="The Orrin rises in", **target),
+        _probe("rephrase/1", prompt="Osto or not: the Orrin comes from", **target),
+        _probe("locality/2", prompt="The Sulla rises in", answer="Harn", scope="relation", about="sulla"),
+        _probe("portability/3", prompt="The Orrin rises on the continent of", answer="Northmark"),
+        _probe("text/4", prompt="", answer="It rained."),
+    )
+
+
+def _probe(place: str, **fields: str) -> Probe:
+    return Probe(id=f"a/{place}", kind=ProbeKind(place.partition("/")[0]), **fields)
 
 
 def test_a_request_probe_of_the_file_takes_the_place_of_the_usual_one(made: Made) -> None:

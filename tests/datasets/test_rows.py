@@ -85,6 +85,13 @@ def test_of_two_files_the_first_is_the_test_split_and_shared_subjects_are_left_o
     assert rows.left_out() == {"the subject or prompt is in test too": 10}
 
 
+def test_one_file_is_not_both_tested_and_fitted_on(write: Write) -> None:
+    path = write("a.jsonl", _made(9, 9))
+
+    with pytest.raises(DataError, match=r"a\.jsonl is the file to test on and the file to fit on"):
+        Rows(path, path.parent / "." / "a.jsonl", _read, seed=0)
+
+
 def test_a_prompt_of_two_subjects_is_in_one_split(write: Write) -> None:
     lines = [{"id": number, "group": f"subject {number}", "prompt": f"prompt {number % 20}"} for number in range(200)]
     rows = Rows(write("a.jsonl", lines), None, _read, seed=0)

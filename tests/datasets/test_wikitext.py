@@ -144,6 +144,15 @@ def test_short_and_non_ascii_paragraphs_and_headings_are_no_passages(tmp_path: P
     assert len(found) + len(texts) == 1
 
 
+@pytest.mark.parametrize("text", ["", "too few words\n"])
+def test_a_file_without_a_passage_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "wiki.txt"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"wiki\.txt holds no passage: no paragraph on one line has 50 words"):
+        Wikitext(WikitextConfig(path=str(path)), ModelKind.CAUSAL)
+
+
 def test_a_parquet_file_of_the_hub_gives_the_same_passages_as_the_text(sample_file: SampleFile, tmp_path: Path) -> None:
     text = sample_file("wikitext.txt")
     table = tmp_path / "wiki.parquet"
