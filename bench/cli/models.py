@@ -81,7 +81,7 @@ def make_classifier(
     print(models.classifier(base, name, further, output(is_stderr=True)), end="")
 
 
-@models_app.command("finetune", epilog="Example:  bench models finetune facts-t5-4m zsre-t5 --set zsre.path=zsre.json")
+@models_app.command("finetune", epilog="Example:  bench models finetune facts-t5-4m mine --set zsre.path=zsre.json")
 def fine_tune(
     base: Annotated[str, typer.Argument(metavar="BASE", help="A model that answers: a name, a folder or a hub id.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to ask for the new model by.")],

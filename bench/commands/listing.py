@@ -23,7 +23,7 @@ __all__ = ["listing"]
 # --json gives all columns.
 _ON_A_TERMINAL = {
     "methods": ("name", "version", "kinds", "source", "summary"),
-    "datasets": ("name", "kinds", "task", "size", "licence"),
+    "datasets": ("name", "kinds", "task", "size"),
     "models": ("name", "kind", "parameters", "editable", "known facts"),
     "metrics": ("name", "better", "unit", "formula"),
 }

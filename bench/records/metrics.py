@@ -15,7 +15,15 @@ from types import MappingProxyType
 from typing import Literal
 
 from bench.errors import UnknownPlugin, nearest
-from bench.records.aggregate import Aggregate, exp_ratio, exp_ratio_difference, exp_ratio_quotient, median, ratio
+from bench.records.aggregate import (
+    Aggregate,
+    exp_ratio,
+    exp_ratio_difference,
+    exp_ratio_quotient,
+    median,
+    percentile_95,
+    ratio,
+)
 
 __all__ = ["COLLAPSE", "METRICS", "METRICS_VERSION", "Better", "Metric", "Unit", "When", "choose"]
 
@@ -260,8 +268,18 @@ _ALL: tuple[Metric, ...] = (
         "seconds",
         median,
     ),
+    Metric(
+        name="edit_seconds_p95",
+        formula="95th percentile over the same edits of the same times, a latency that one edit in twenty exceeds",
+        unit="seconds",
+        range=(0.0, math.inf),
+        better="lower",
+        source="this project (docs/metrics.md)",
+        parts=("edit_seconds",),
+        aggregate=percentile_95,
+    ),
     _cost("edit_seconds_amortised", "mean time a request when many edits are made together", "seconds"),
-    _cost("fit_seconds", "time of all that was fitted or collected before the first edit", "seconds"),
+    _cost("fit_seconds", "time of all that was fitted or collected before any edit; none where nothing was", "seconds"),
     _cost("peak_memory_bytes", "largest memory of any phase above what was in use when it began", "bytes"),
 )
 
