@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Label", "place_labels"]
 
-_RADII = (8.0, 12.0, 17.0, 23.0, 30.0, 38.0, 47.0, 57.0, 68.0)  # points between the marker and the text
+_RADII = (8.0, 12.0, 17.0, 23.0, 30.0, 38.0, 47.0, 57.0, 68.0)  # points from a marker of 4.5 to the text
 _ANGLES = (45, -45, 135, -135, 0, 180, 90, -90, 20, -20, 160, -160, 70, -70, 110, -110)  # degrees, best first
-_MARKER = 4.5  # points: half a marker with its edge
 _LINE_FROM = 14.0  # points: from here on a thin line leads from the label to its point
 
 
@@ -30,6 +29,7 @@ class Label:
     x_bar: tuple[float, float]
     y_bar: tuple[float, float]
     colour: str
+    radius: float = 4.5  # of the marker with its edge, points
 
 
 class _Box(NamedTuple):
@@ -73,7 +73,7 @@ def place_labels(
         width, height = _extent(ax, label.text, fontsize)
         x, y = spots[id(label)]
         dx, dy, box = min(
-            _candidates(float(x), float(y), width, height, pixels),
+            _candidates(float(x), float(y), width, height, pixels, label.radius),
             key=lambda place: _badness(place, taken, frame),
         )
         taken.append(box)
@@ -81,9 +81,11 @@ def place_labels(
         _write(ax, label, (dx / pixels, dy / pixels), fontsize, has_line)
 
 
-def _candidates(x: float, y: float, width: float, height: float, pixels: float) -> Iterator[tuple[float, float, _Box]]:
+def _candidates(
+    x: float, y: float, width: float, height: float, pixels: float, marker: float
+) -> Iterator[tuple[float, float, _Box]]:
     """Offsets of the text's centre from the point, with the box that it fills; pixels."""
-    for radius in _RADII:
+    for radius in (gap + marker - 4.5 for gap in _RADII):
         for angle in _ANGLES:
             cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
             dx = radius * pixels * cosine + math.copysign(width / 2, cosine) * (abs(cosine) > 0.1)
@@ -104,7 +106,7 @@ def _badness(place: tuple[float, float, _Box], taken: Sequence[_Box], frame: _Bo
 def _obstacles(ax: Axes, label: Label, pixels: float) -> Iterator[_Box]:
     """The marker and the two bars of a point, in pixels."""
     x, y = (float(number) for number in ax.transData.transform((label.x, label.y)))
-    margin = _MARKER * pixels
+    margin = label.radius * pixels
     yield _Box(x - margin, y - margin, x + margin, y + margin)
     left, right = (float(ax.transData.transform((end, label.y))[0]) for end in label.x_bar)
     low, high = (float(ax.transData.transform((label.x, end))[1]) for end in label.y_bar)

@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 def add_done(store: Store) -> Callable[..., Cell]:
     """Write a finished cell with 12 edits into the run `run`."""
 
-    def add(success: float = 0.9, lost: float = 0.1, **fields: Any) -> Cell:
+    def add(success: float = 0.9, lost: float = 0.1, environment: Any = None, **fields: Any) -> Cell:
         cell = _cell(**fields)
         generator = np.random.default_rng(0)
         rows = []
@@ -48,13 +48,25 @@ def add_done(store: Store) -> Callable[..., Cell]:
                         )
                     )  # fmt: skip
         costs = [CostRow(phase="edit", measure="seconds", value=0.004, edit_id=f"e{edit}") for edit in range(12)]
+        costs.append(CostRow(phase="fit", measure="peak_memory_bytes", value=2.0**30))
         result = completed(
-            cell, answers=answers_frame(rows), costs=costs_frame(cell.key, costs), environment={}, parameters=3, **TIMES
+            cell,
+            answers=answers_frame(rows),
+            costs=costs_frame(cell.key, costs),
+            environment=environment or {},
+            parameters=3,
+            **TIMES,
         )
         store.write("run", cell, result)
         return cell
 
     return add
+
+
+@pytest.fixture
+def make_cell() -> Callable[..., Cell]:
+    """Make a cell; what is not given is as in all tests."""
+    return _cell
 
 
 @pytest.fixture
@@ -99,12 +111,15 @@ def words() -> Callable[[plots.Files], str]:
 def draw(tmp_path: Path) -> Callable[..., plots.Files]:
     """Draw a summary, or the tables of a run, as `bench plot` does."""
 
-    def drawn(kind: str, tables: Any, folder: Path = tmp_path / "plots", **asked: str) -> plots.Files:
+    def drawn(
+        kind: str, tables: Any, folder: Path = tmp_path / "plots", published: pd.DataFrame | None = None, **asked: str
+    ) -> plots.Files:
         found = plots.find(kind)
         metrics = found.chosen({option: names.split(",") for option, names in asked.items()})
         if isinstance(tables, pd.DataFrame):
             tables = MadeTables(tables)
-        return plots.plot(found, plots.Material(tables=tables, metrics=metrics), folder)
+        beside = pd.DataFrame() if published is None else published
+        return plots.plot(found, plots.Material(tables=tables, metrics=metrics, published=beside), folder)
 
     return drawn
 

@@ -17,7 +17,7 @@ from bench.records.status import Status
 from bench.records.store import Store
 from bench.reporting import formats
 from bench.reporting.load import load
-from bench.reporting.tables import Table, build
+from bench.reporting.tables import DEFAULT_METRICS, Table, build
 
 METRICS = ("success_request", "drawdown", "edit_seconds")
 
@@ -62,6 +62,24 @@ def test_what_differs_between_rows_gets_a_column(store: Store, add_done: Any) ->
     names = [column.name for column in build(store.load("run"), METRICS).columns]
 
     assert names[:6] == ["method", "model", "dataset", "mode", "application", "status"]
+
+
+def test_a_run_with_sequences_shows_by_default_what_is_of_use_for_them(store: Store, add_done: Any) -> None:
+    add_done()
+    usual = [column.name for column in build(store.load("run")).columns if column.metric]
+    assert usual == list(DEFAULT_METRICS)
+
+    add_done(mode="sequential:12")
+
+    shown = [column.name for column in build(store.load("run")).columns if column.metric]
+    assert [name for name in shown if name in usual] == usual
+    assert [name for name in shown if name not in usual] == [
+        "success_request_immediate",
+        "perplexity_ratio",
+        "weight_change",
+        "edits_until_collapse",
+    ]
+    assert shown.index("success_request_immediate") + 1 == shown.index("success_request")
 
 
 def test_two_seeds_are_one_row_and_a_failed_one_shows(store: Store, add_done: Any, add_failed: Any) -> None:

@@ -7,15 +7,18 @@ from pathlib import Path
 from types import MappingProxyType
 
 from bench.errors import UnknownPlugin, nearest
-from bench.reporting.plots import scaling, tradeoff
+from bench.reporting.plots import batch, breakeven, cost, heat, memory, pairs, scaling, sequence, tradeoff
 from bench.reporting.plots.figure import Files, save, styled
 from bench.reporting.plots.kind import Kind, Material, Tables
+from bench.reporting.plots.published import read as read_published
 
-__all__ = ["KINDS", "Files", "Kind", "Material", "Tables", "file_name", "find", "plot"]
+__all__ = ["KINDS", "Files", "Kind", "Material", "Tables", "file_name", "find", "plot", "read_published"]
 
 _LONGEST_NAME = 100  # characters of a file's name
 
-KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in (tradeoff.KIND, scaling.KIND)})
+_MODULES = (tradeoff, scaling, batch, cost, breakeven, heat, memory, pairs, sequence)
+
+KINDS: Mapping[str, Kind] = MappingProxyType({module.KIND.name: module.KIND for module in _MODULES})
 
 
 def find(name: str) -> Kind:

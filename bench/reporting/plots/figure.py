@@ -13,45 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from bench.errors import StoreError
-from bench.records.metrics import Metric
 from bench.reporting.formats import csv, plain
 from bench.reporting.plots.kind import Drawing
+from bench.reporting.plots.wording import cut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "GREY",
-    "Files",
-    "Panel",
-    "axis_label",
-    "caption",
-    "config_lines",
-    "counts",
-    "cut",
-    "empty_drawing",
-    "label_of",
-    "new_figure",
-    "panels",
-    "save",
-    "styled",
-]
+__all__ = ["GREY", "Files", "Panel", "caption", "empty_drawing", "new_figure", "panels", "save", "styled"]
 
 GREY = "#666666"
-_LINE = 24  # characters of a line of a label
-_CONFIG_LINES = 3  # of a label, below the method's name
 _TITLE = 36  # characters
 _DPI = 200
-_UNITS = {
-    "fraction": "fraction",
-    "nats": "nats",
-    "perplexity": "per token",
-    "ratio": "ratio",
-    "edits": "edits",
-    "seconds": "seconds",
-    "bytes": "bytes",
-}
+_PIXELS = 60_000  # of a side; matplotlib's renderer ends at 2¹⁶
 _RC: Any = {
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -94,15 +69,6 @@ def styled() -> Iterator[None]:
         yield
 
 
-def axis_label(metric: Metric) -> str:
-    """Name, unit and an arrow to the better end; a vertical label is read turned to the left."""
-    unit = _UNITS[metric.unit]
-    if metric.better == "none":
-        return f"{metric.name} ({unit})"
-    arrow = "better →" if metric.better == "higher" else "← better"
-    return f"{metric.name} ({unit}, {arrow})"
-
-
 def new_figure(
     count: int, *, columns: int, width: float, height: float, sharex: bool = False, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
@@ -120,25 +86,31 @@ def new_figure(
 
     columns = max(1, min(columns, count))
     rows = max(1, math.ceil(count / columns))
-    figure = Figure(figsize=(max(4.6, width * columns), height * rows + 0.6), layout="constrained", dpi=_DPI)
+    size = (max(4.6, width * columns), height * rows + 0.6)
+    figure = Figure(figsize=size, layout="constrained", dpi=min(_DPI, _PIXELS / max(size)))
     axes = list(figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False).flat)
     for unused in axes[count:]:
         unused.set_visible(False)
     return figure, axes[:count]
 
 
-def panels(rows: pd.DataFrame, names: Sequence[str], *, always: Sequence[str] = ()) -> list[Panel]:
+def panels(
+    rows: pd.DataFrame, names: Sequence[str], *, always: Sequence[str] = (), silent: Sequence[str] = ()
+) -> list[Panel]:
     """Part rows by some columns; the title says in what the parts differ.
 
     Args:
         rows: to be parted.
         names: of the columns.
         always: of these, in the title even where all parts agree.
+        silent: of these, never in the title.
     """
     parts = [part for _, part in rows.groupby(list(names), sort=False, dropna=False)]
     firsts = [part.iloc[0] for part in parts]
-    told = [name for name in names if name in always or len({str(first[name]) for first in firsts}) > 1]
-    titles = [plain(cut(", ".join(str(first[name]) for name in told), _TITLE)) for first in firsts]
+    values = {name: {str(first[name]) for first in firsts if not pd.isna(first[name])} for name in names}
+    told = [name for name in names if name not in silent and (name in always or len(values[name]) > 1)]
+    texts = [", ".join(str(first[name]) for name in told if not pd.isna(first[name])) for first in firsts]
+    titles = [plain(cut(text, _TITLE)) for text in texts]
     return [Panel(title, part) for title, part in zip(titles, parts, strict=True)]
 
 
@@ -147,47 +119,6 @@ def caption(figure: Figure, sentences: Sequence[str]) -> None:
     text = plain("; ".join(sentence for sentence in sentences if sentence))
     lines = textwrap.wrap(text, int(17.5 * figure.get_figwidth()))
     figure.supxlabel("\n".join(lines), x=0.995, ha="right", fontsize=7, color=GREY, parse_math=False)
-
-
-def counts(rows: pd.DataFrame) -> str:
-    """Say what n is: `n = 200`, or by metric where that differs.
-
-    Args:
-        rows: with the columns metric and n.
-    """
-    found: dict[str, list[str]] = {}
-    for name, numbers in rows.groupby("metric", sort=False)["n"]:
-        ends = dict.fromkeys([f"{int(numbers.min()):,}", f"{int(numbers.max()):,}"])
-        found.setdefault("–".join(ends), []).append(str(name))
-    if len(found) == 1:
-        return f"n = {next(iter(found))}"
-    return "n: " + ", ".join(f"{number} ({', '.join(names)})" for number, names in found.items())
-
-
-def label_of(method: str, config: str) -> str:
-    """The name of a method with its configuration, in a few short lines."""
-    return "\n".join(plain(line) for line in [cut(method, _LINE), *config_lines(config)])
-
-
-def config_lines(config: str) -> list[str]:
-    """Break a configuration into a few short lines, at its commas where they fit."""
-    if config in ("default", ""):
-        return []
-    lines: list[str] = []
-    for part in config.split(","):
-        if lines and len(lines[-1]) + len(part) < _LINE:
-            lines[-1] += f",{part}"
-        else:
-            lines.append(part)
-    if len(lines) > _CONFIG_LINES:
-        lines[_CONFIG_LINES - 1 :] = ["…"]
-    return [cut(line, _LINE) for line in lines]
-
-
-def cut(text: str, length: int) -> str:
-    """Cut the middle out of a text that is too long: names differ at both ends."""
-    left = (length - 1) // 2
-    return text if len(text) <= length else f"{text[:left]}…{text[left + 1 - length :]}"
 
 
 def empty_drawing(reason: str, numbers: pd.DataFrame) -> Drawing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -12,12 +12,15 @@ import pandas as pd
 from bench.errors import ConfigError
 from bench.records.card import Card
 from bench.records.metrics import Metric, choose
-from bench.reporting.style import Look, looks
+from bench.reporting.plots.wording import label_of
+from bench.reporting.style import WHOLE, Look, looks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Drawing", "Kind", "Material", "Tables"]
+
+_LIKE = ("method", "config", "like")
 
 
 class Tables(Protocol):
@@ -50,7 +53,7 @@ class Material:
         tables: of the run.
         metrics: which ones, in order; what each is for is the kind's.
         methods: all methods that there are, so that each has the same look in every figure.
-        published: rows of `plots.published.COLUMNS` to be shown as open markers.
+        published: rows of `plots.published.COLUMNS` to be shown as open markers; see `beside`.
     """
 
     tables: Tables
@@ -60,10 +63,70 @@ class Material:
 
     @cached_property
     def looks(self) -> Mapping[tuple[str, str], Look]:
-        """How each method and configuration of the run is drawn."""
-        frames = [self.tables.cells, self.tables.summary, self.published]
-        pairs = [pair for frame in frames if len(frame) for pair in zip(frame["method"], frame["config"], strict=True)]
-        return looks(pairs, self.methods)
+        """How each method and configuration of the run is drawn; what was published as that which it is like."""
+        found = dict(looks(self._series, self.methods))
+        for method, config, like in self.beside[["method", "config", "like"]].itertuples(index=False):
+            found.setdefault((method, config), found[method, like])
+        return found
+
+    @cached_property
+    def labels(self) -> Mapping[tuple[str, str], str]:
+        """The name of each series of the run in a few short lines, without the settings that its method always has."""
+        found = {(method, WHOLE): label_of(method, "") for method, _ in self._series}
+        for method, config in dict.fromkeys(self._series):
+            own = [field for field in config.split(",") if field not in self._always[method]]
+            found[method, config] = label_of(method, ",".join(own))
+        for method, config, like in self.beside[["method", "config", "like"]].itertuples(index=False):
+            found.setdefault((method, config), found[method, like])
+        return found
+
+    @property
+    def settings(self) -> str:
+        """Say which settings each method has throughout, and `labels` therefore leave out; empty if none has any."""
+        methods: dict[tuple[str, ...], list[str]] = {}
+        for method, fields in self._always.items():
+            if fields:
+                methods.setdefault(tuple(fields), []).append(method)
+        told = [f"{', '.join(own)}: {', '.join(fields)}" for fields, own in methods.items()]
+        return f"settings: {'; '.join(told)}" if told else ""
+
+    @cached_property
+    def beside(self) -> pd.DataFrame:
+        """What was published of methods and kinds of model that the run has, without ablations that it has not.
+
+        The column `like` is the configuration of the run that the published one is: the same, or with more fields
+        set, or `WHOLE` for a method's default.
+        """
+        kinds = set(self.tables.cells["model_kind"]) if "model_kind" in self.tables.cells else set()
+        like = [self._like(method, config) for method, config in self._published_series]
+        rows = self.published.assign(like=like) if len(self.published) else pd.DataFrame(columns=["kind", *_LIKE])
+        return rows[rows["like"].notna() & rows["kind"].isin(kinds)]
+
+    @cached_property
+    def _series(self) -> list[tuple[str, str]]:
+        frames = (self.tables.cells, self.tables.summary)
+        return [pair for frame in frames if len(frame) for pair in zip(frame["method"], frame["config"], strict=True)]
+
+    @cached_property
+    def _always(self) -> Mapping[str, list[str]]:
+        """By method: fields that all its configurations set, to the same value."""
+        configs: dict[str, list[list[str]]] = {}
+        for method, config in self._series:
+            configs.setdefault(method, []).append([] if config == "default" else config.split(","))
+        return {
+            method: [field for field in own[0] if all(field in fields for fields in own)]
+            for method, own in configs.items()
+        }
+
+    @property
+    def _published_series(self) -> Iterable[tuple[str, str]]:
+        return zip(self.published["method"], self.published["config"], strict=True) if len(self.published) else ()
+
+    def _like(self, method: str, config: str) -> str | None:
+        own = [found for name, found in self._series if name == method]
+        fields = set(config.split(","))
+        more = (found for found in own if fields <= set(found.split(",")))
+        return next(more, WHOLE if own and config == "default" else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

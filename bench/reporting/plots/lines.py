@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from bench.records.metrics import Metric
-from bench.reporting.numbers import quantity
-from bench.reporting.plots.figure import axis_label, label_of
-from bench.reporting.plots.scales import set_places, set_values
+from bench.reporting.plots.figure import caption, new_figure
+from bench.reporting.plots.kind import Material
+from bench.reporting.plots.scales import set_places, set_values, short
+from bench.reporting.plots.wording import axis_label
 from bench.reporting.style import WHOLE, Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.text import Annotation
 
-__all__ = ["Places", "Series", "draw_lines", "lines_of_labels", "name_ends", "series_of"]
+__all__ = ["Part", "Places", "Series", "line_figure", "name_ends", "name_of", "series_of", "spread"]
 
-_BESIDE = 0.011  # of the axis: how far apart equal places of different series are drawn
+_BESIDE = 0.011  # of the axis: how far apart equal places of measured series are drawn
+_WIDEST = 0.06  # of the axis: how far all of them spread
 _FONT = 8  # points
 _GAP = 1.5  # points between two labels
+_LABEL_LINE, _LABEL_CHARACTER = 0.17, 0.09  # inches: of a name beside the axes; of the vertical label
 _LINE_FROM = 3.0  # points: from here on a thin line leads from the label to its point
 
 
@@ -37,6 +41,7 @@ class Series:
         method: whose.
         config: its configuration, or `WHOLE` where that differs along the line.
         look: how it is drawn.
+        label: its name in a few short lines.
         rows: columns x, mean, ci_low, ci_high; sorted by x.
         is_published: shown with open markers.
     """
@@ -44,14 +49,17 @@ class Series:
     method: str
     config: str
     look: Look
+    label: str
     rows: pd.DataFrame
     is_published: bool = False
 
-    @property
-    def label(self) -> str:
-        """Its name in a few short lines."""
-        name = label_of(self.method, self.config)
-        return f"{name}\n(published)" if self.is_published else name
+
+class Part(NamedTuple):
+    """What one panel shows."""
+
+    title: str
+    metric: Metric
+    series: Sequence[Series]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +79,7 @@ class Places:
     is_log: bool = True
 
 
-def series_of(rows: pd.DataFrame, looks: Mapping[tuple[str, str], Look], *, is_published: bool = False) -> list[Series]:
+def series_of(rows: pd.DataFrame, material: Material, *, is_published: bool = False) -> list[Series]:
     """Part rows of one metric into lines.
 
     The configurations of a method are lines of their own, unless each place has but one of them: then they are one
@@ -79,26 +87,62 @@ def series_of(rows: pd.DataFrame, looks: Mapping[tuple[str, str], Look], *, is_p
 
     Args:
         rows: columns method, config, x, mean, ci_low, ci_high.
-        looks: of all methods.
+        material: of the figure.
         is_published: these were not measured here.
     """
     found = []
     for method, own in rows.groupby("method", sort=False):
-        is_one = own["config"].nunique() > 1 and not own.duplicated("x").any()
+        is_one = not is_published and own["config"].nunique() > 1 and not own.duplicated("x").any()
         parts = own.groupby("config", sort=False)
         for config, part in [(WHOLE, own)] if is_one else [(str(config), part) for config, part in parts]:
-            look = looks[str(method), config]
-            ordered = part.sort_values("x", kind="stable")
-            found.append(Series(method=str(method), config=config, look=look, rows=ordered, is_published=is_published))
+            key = (str(method), config)
+            series = Series(
+                method=str(method),
+                config=config,
+                look=material.looks[key],
+                label=f"{material.labels[key]}\n(published)" if is_published else material.labels[key],
+                rows=part.sort_values("x", kind="stable"),
+                is_published=is_published,
+            )
+            found.append(series)
     return found
 
 
-def lines_of_labels(series: Sequence[Series]) -> int:
-    """How many lines of text the names of some series are together."""
-    return sum(one.label.count("\n") + 1 for one in series)
+def line_figure(
+    parts: Sequence[Part],
+    places: Places,
+    *,
+    columns: int,
+    sentences: Sequence[str],
+    finish: Callable[[Axes, Part], None] | None = None,
+) -> Figure:
+    """Draw panels of lines, each line named at its end.
+
+    Args:
+        parts: one a panel.
+        places: the horizontal axis of all.
+        columns: panels beside each other.
+        sentences: of the caption.
+        finish: draws more into a panel.
+    """
+    lines = max(sum(one.label.count("\n") + 1 for one in part.series) for part in parts)
+    longest = max(len(axis_label(part.metric)) for part in parts)
+    height = max(2.5, _LABEL_LINE * lines, _LABEL_CHARACTER * longest)
+    figure, axes = new_figure(len(parts), columns=columns, width=3.5, height=height)
+    names = []
+    for ax, part in zip(axes, parts, strict=True):
+        ax.set_title(part.title, loc="left", parse_math=False)
+        names.append(_draw_lines(ax, part.series, part.metric, places))
+        if finish is not None:
+            finish(ax, part)
+    caption(figure, sentences)
+    figure.draw_without_rendering()
+    for ax, own in zip(axes, names, strict=True):
+        name_ends(ax, own)
+    return figure
 
 
-def draw_lines(ax: Axes, series: Sequence[Series], metric: Metric, places: Places) -> list[Annotation]:
+def _draw_lines(ax: Axes, series: Sequence[Series], metric: Metric, places: Places) -> list[Annotation]:
     """Draw lines with their intervals, and write their names beside; `name_ends` moves these to their places.
 
     What is too small for the axis is a ▼ at its lower edge, with the value beside the name.
@@ -109,8 +153,10 @@ def draw_lines(ax: Axes, series: Sequence[Series], metric: Metric, places: Place
     ax.set_xlabel(places.label, parse_math=False)
     ax.set_ylabel(axis_label(metric), parse_math=False)
     names = []
+    count = sum(not one.is_published for one in series)
     for rank, one in enumerate(series):
-        x = _beside(ax, one.rows["x"].to_numpy(np.float64), rank - (len(series) - 1) / 2, places.is_log)
+        share = 0.0 if one.is_published else min(_BESIDE, _WIDEST / count) * (rank - (count - 1) / 2)
+        x = _beside(ax, one.rows["x"].to_numpy(np.float64), share, places.is_log)
         means = one.rows["mean"].to_numpy(np.float64)
         is_small = np.zeros(len(means), bool) if floor is None else means < floor
         _draw_line(ax, one, x, ~is_small)
@@ -119,7 +165,7 @@ def draw_lines(ax: Axes, series: Sequence[Series], metric: Metric, places: Place
             ax.plot(x[is_small], np.full(is_small.sum(), edge), "v", color=one.look.colour, ms=5, zorder=3)
         spot = (float(x[-1]), float(edge if is_small[-1] else means[-1]))
         below = "" if not is_small.any() else f" ▼ {_range(means[is_small], metric)}"
-        names.append(_name(ax, f"{one.label}{below}", spot, one.look.ink))
+        names.append(name_of(ax, f"{one.label}{below}", spot, one.look.ink))
     return names
 
 
@@ -180,23 +226,22 @@ def _draw_line(ax: Axes, one: Series, x: npt.NDArray[np.float64], shown: npt.NDA
     )
 
 
-def _beside(ax: Axes, x: npt.NDArray[np.float64], rank: float, is_log: bool) -> npt.NDArray[np.float64]:
+def _beside(ax: Axes, x: npt.NDArray[np.float64], share: float, is_log: bool) -> npt.NDArray[np.float64]:
     low, high = ax.get_xlim()
-    moved: npt.NDArray[np.float64] = (
-        x * (high / low) ** (_BESIDE * rank) if is_log else x + (high - low) * _BESIDE * rank
-    )
+    moved: npt.NDArray[np.float64] = x * (high / low) ** share if is_log else x + (high - low) * share
     return moved
 
 
 def _range(values: npt.NDArray[np.float64], metric: Metric) -> str:
-    low, high = (quantity(float(end), metric.unit).replace(".0 ", " ") for end in (values.min(), values.max()))
+    low, high = (short(float(end), metric.unit) for end in (values.min(), values.max()))
     if math.isclose(values.min(), values.max(), rel_tol=0.05):
         return low
     number, _, unit = low.partition(" ")
     return f"{number}–{high}" if high.endswith(unit) else f"{low}–{high}"
 
 
-def _name(ax: Axes, text: str, spot: tuple[float, float], ink: str) -> Annotation:
+def name_of(ax: Axes, text: str, spot: tuple[float, float], ink: str) -> Annotation:
+    """Write a name to the right of the axes, with a line to its spot; `name_ends` finds its height."""
     return ax.annotate(
         text,
         spot,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from bench.records.status import Status
 from bench.records.summary import IDENTITY
 from bench.reporting.plots.kind import Material
-from bench.reporting.plots.lines import Series
+from bench.reporting.plots.lines import Part
 from bench.reporting.style import WHOLE
 
-__all__ = ["joined", "measured_rows", "undone"]
+__all__ = ["joined", "measured_rows", "named", "undone"]
 
 _NUMBERS = ("seeds", "metric", "mean", "ci_low", "ci_high", "n")
 
@@ -30,10 +31,15 @@ def measured_rows(material: Material) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def joined(lines: Sequence[Sequence[Series]]) -> str:
+def joined(parts: Sequence[Part]) -> str:
     """Say of which methods the configuration differs along a line; empty for none."""
-    methods = dict.fromkeys(one.method for series in lines for one in series if one.config == WHOLE)
+    methods = dict.fromkeys(one.method for part in parts for one in part.series if one.config == WHOLE)
     return f"the configuration differs along the line (see CSV): {', '.join(methods)}" if methods else ""
+
+
+def named(row: Any) -> str:
+    """The name of a row's method, with its configuration if that is not the default."""
+    return str(row.method) if row.config == "default" else f"{row.method}[{row.config}]"
 
 
 def undone(material: Material) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,15 +14,15 @@ from bench.reporting.numbers import quantity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Side", "is_log", "set_places", "set_values"]
+__all__ = ["Side", "above_gap", "is_log", "set_places", "set_values", "short"]
 
 Side = Literal["x", "y"]
 
 _GAP = 2.5  # decades; what lies further below all else is shown at the edge, with its value written
 _ROOM = 1.6  # an axis of durations or sizes goes on by this factor at both ends
 _SPAN = 0.05  # the least span of a plain axis, so that noise does not look like a difference
-_TICKS = 6  # at most
-_CLOSE = 0.12  # of the axis: ticks at given places that are closer are left out
+_TICKS: Mapping[Side, int] = {"x": 4, "y": 6}  # at most
+_NARROW, _CHARACTER = 0.03, 0.021  # of the axis: least gap between ticks, and what each character adds to it
 _STEPS = ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,))  # of a decade, from fine to coarse
 _LONG: tuple[float, ...] = (60, 120, 300, 600, 1800, 3600, 7200, 18_000, 36_000, 86_400, 172_800, 432_000, 864_000)
 
@@ -32,7 +32,7 @@ def is_log(unit: Unit) -> bool:
     return unit in ("seconds", "bytes")
 
 
-def set_values(ax: Axes, side: Side, values: Iterable[float], unit: Unit) -> float | None:
+def set_values(ax: Axes, side: Side, values: Iterable[float], unit: Unit, *, has_edge: bool = True) -> float | None:
     """Set scale, limits and ticks so that all values have room.
 
     Args:
@@ -40,6 +40,7 @@ def set_values(ax: Axes, side: Side, values: Iterable[float], unit: Unit) -> flo
         side: which axis.
         values: means and ends of intervals; what is not finite is passed over.
         unit: of the values.
+        has_edge: what is far below all others is shown at the edge, and the axis is not for it.
 
     Returns:
         Where to show what is too small for a logarithmic axis: what is 0, or more than 2.5 decades below all others.
@@ -53,14 +54,19 @@ def set_values(ax: Axes, side: Side, values: Iterable[float], unit: Unit) -> flo
         margin = 0.08 * max(numbers[-1] - numbers[0], _SPAN)
         set_limits(numbers[0] - margin, numbers[-1] + margin)
         return None
-    lowest = _lowest(numbers)
+    lowest = above_gap(numbers) if has_edge else float(numbers[numbers > 0][0])
     has_small = numbers[0] < lowest
     set_scale("log")
     low, high = lowest / _ROOM, numbers[-1] * _ROOM
     if has_small:
         low /= (high / low) ** 0.12
     set_limits(low, high)
-    _set_ticks(ax, side, _nice(lowest / _ROOM if has_small else low, high, unit), lambda value: _tick(value, unit))
+    _set_ticks(
+        ax,
+        side,
+        _nice(lowest / _ROOM if has_small else low, high, unit, _TICKS[side]),
+        lambda value: short(value, unit),
+    )
     return float(low * (high / low) ** 0.035) if has_small else None
 
 
@@ -84,19 +90,29 @@ def set_places(
         margin = max(0.07 * (high - low), 0.5)
         ax.set_xlim(low - margin, high + margin)
     kept: list[float] = []
-    for place in sorted(set(places)):
-        if not kept or _fraction(ax, place) - _fraction(ax, kept[-1]) > _CLOSE:
+    for place in dict.fromkeys([high, low, *sorted(places)]):  # both ends, then what has room between
+        room = _NARROW + _CHARACTER * len(shown(place))
+        if all(abs(_fraction(ax, place) - _fraction(ax, other)) > room for other in kept):
             kept.append(place)
-    _set_ticks(ax, "x", kept, shown)
+    _set_ticks(ax, "x", sorted(kept), shown)
 
 
-def _lowest(numbers: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """The smallest value that the axis is for: that above the widest gap, if it is wide."""
-    positive = numbers[numbers > 0]
+def above_gap(values: Iterable[float]) -> float:
+    """The smallest value that a logarithmic axis is for: that above the widest gap, if it is wide.
+
+    Args:
+        values: one of them > 0; what is not positive is passed over.
+    """
+    positive = np.array(sorted(value for value in values if value > 0), dtype=np.float64)
     gaps = np.diff(np.log10(positive))
     if len(gaps) and gaps.max() >= _GAP:
         return float(positive[int(gaps.argmax()) + 1])
     return float(positive[0])
+
+
+def short(value: float, unit: Unit) -> str:
+    """Print a duration or size as at a tick: `2 s`, not `2.0 s`."""
+    return quantity(value, unit).replace(".0 ", " ")
 
 
 def _fraction(ax: Axes, place: float) -> float:
@@ -113,14 +129,14 @@ def _set_ticks(ax: Axes, side: Side, places: Sequence[float], shown: Callable[[f
     axis.set_minor_locator(NullLocator())
 
 
-def _nice(low: float, high: float, unit: Unit) -> list[float]:
+def _nice(low: float, high: float, unit: Unit, most: int) -> list[float]:
     """The finest round durations or sizes between two that are not too many."""
     found: list[float] = []
     for steps in _STEPS:
         found = [place for place in _round(unit, steps) if low <= place <= high]
-        if len(found) <= _TICKS:
+        if len(found) <= most:
             break
-    return found[:: math.ceil(len(found) / _TICKS)] if found else [math.sqrt(low * high)]
+    return found[:: math.ceil(len(found) / most)] if found else [math.sqrt(low * high)]
 
 
 def _round(unit: Unit, steps: Sequence[float]) -> list[float]:
@@ -129,7 +145,3 @@ def _round(unit: Unit, steps: Sequence[float]) -> list[float]:
     is_fine = len(steps) > 2
     long = [second for second in _LONG if is_fine or second in (60, 600, 3600, 36_000, 864_000)]
     return [step * 10.0**power for power in range(-7, 2) for step in steps if step * 10.0**power < 60] + long
-
-
-def _tick(value: float, unit: Unit) -> str:
-    return quantity(value, unit).replace(".0 ", " ")

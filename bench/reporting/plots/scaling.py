@@ -8,10 +8,12 @@ import pandas as pd
 
 from bench.records.metrics import Metric
 from bench.reporting.numbers import amount
-from bench.reporting.plots.figure import caption, counts, empty_drawing, new_figure, panels
+from bench.reporting.plots.figure import empty_drawing, panels
 from bench.reporting.plots.kind import Drawing, Kind, Material
-from bench.reporting.plots.lines import Places, Series, draw_lines, lines_of_labels, name_ends, series_of
+from bench.reporting.plots.lines import Part, Places, Series, line_figure, series_of
+from bench.reporting.plots.published import note, published_rows, with_published
 from bench.reporting.plots.rows import joined, measured_rows, undone
+from bench.reporting.plots.wording import counts
 
 __all__ = ["KIND"]
 
@@ -29,26 +31,18 @@ def draw(material: Material) -> Drawing:
         return empty_drawing(_reason(rows, material.metrics), rows)
     groups = panels(drawn, _GROUP)
     parts = [
-        (group.title, metric, series_of(group.rows[group.rows["metric"] == metric.name], material.looks))
+        Part(group.title, metric, lines)
         for group in groups
         for metric in material.metrics
+        if (lines := _lines(group.rows, metric, material))
     ]
-    parts = [part for part in parts if part[2]]
-    figure, axes = new_figure(
-        len(parts),
+    drawn = with_published(drawn, parts)
+    figure = line_figure(
+        parts,
+        Places(values=sorted(set(drawn["x"])), shown=amount, label="parameters"),
         columns=_columns(len(groups), len(material.metrics)),
-        width=3.5,
-        height=max(2.5, 0.17 * max(lines_of_labels(series) for _, _, series in parts)),
+        sentences=_sentences(material, rows[sizes > 1], alone, parts),
     )
-    places = Places(values=sorted(set(drawn["x"])), shown=amount, label="parameters")
-    names = []
-    for ax, (title, metric, series) in zip(axes, parts, strict=True):
-        ax.set_title(title, loc="left", parse_math=False)
-        names.append(draw_lines(ax, series, metric, places))
-    caption(figure, _sentences(material, drawn, alone, [series for _, _, series in parts]))
-    figure.draw_without_rendering()
-    for ax, own in zip(axes, names, strict=True):
-        name_ends(ax, own)
     return Drawing(figure, drawn)
 
 
@@ -59,6 +53,13 @@ KIND = Kind(
     metrics=("success", "drawdown", "edit_seconds", "fit_seconds"),
     options=("metrics",),
 )
+
+
+def _lines(rows: pd.DataFrame, metric: Metric, material: Material) -> list[Series]:
+    measured = series_of(rows[rows["metric"] == metric.name], material)
+    found = published_rows(material, metric, kind=str(rows["model_kind"].iloc[0]))
+    found = found[found["edits"] == 1].assign(x=found["parameters"])
+    return measured + series_of(found.drop_duplicates(["method", "config", "x"]), material, is_published=True)
 
 
 def _columns(groups: int, metrics: int) -> int:
@@ -74,15 +75,15 @@ def _reason(rows: pd.DataFrame, metrics: Sequence[Metric]) -> str:
     return f"scaling needs two sizes of model on the same data; there is {found}."
 
 
-def _sentences(
-    material: Material, drawn: pd.DataFrame, alone: pd.DataFrame, series: Sequence[Sequence[Series]]
-) -> list[str]:
+def _sentences(material: Material, drawn: pd.DataFrame, alone: pd.DataFrame, parts: Sequence[Part]) -> list[str]:
     models = drawn.drop_duplicates("model").sort_values("x", kind="stable")
     names = ", ".join(f"{row.model} {amount(row.x)}" for row in models.itertuples())
     return [
         f"models: {names}",
         f"bars: 95 % intervals, {counts(drawn)}",
-        joined(series),
+        joined(parts),
         "" if alone.empty else f"of one size only, left out: {', '.join(dict.fromkeys(alone['model']))}",
+        material.settings,
         undone(material),
+        note(parts),
     ]

@@ -4,56 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
 import pandas as pd
 
 from bench.records.metrics import Metric
 from bench.records.summary import IDENTITY
-from bench.reporting.labels import place_labels
-from bench.reporting.plots.figure import Panel, axis_label, caption, counts, empty_drawing, new_figure, panels
+from bench.reporting.plots.figure import empty_drawing
 from bench.reporting.plots.kind import Drawing, Kind, Material
+from bench.reporting.plots.published import about, published_points
 from bench.reporting.plots.rows import measured_rows, undone
-from bench.reporting.plots.scales import set_values
-from bench.reporting.plots.scatter import draw_points, meet, names_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from bench.reporting.plots.scatter import PANEL, meet, scatter_figure
+from bench.reporting.plots.wording import counts
 
 __all__ = ["KIND"]
-
-_PANEL = ("model", "parameters", "dataset", "split", "mode", "dtype", "device", "application")
-_COLUMNS = 3  # panels beside each other
 
 
 def draw(material: Material) -> Drawing:
     """Draw each method at its two metrics with both intervals, and the frontier of the best.
 
-    One panel a model (and dataset, mode, dtype … where they differ), all with the same axes.
+    What was published stands in panels of its own: it is of other models and data.
     """
     x, y = material.metrics
     rows = measured_rows(material)
-    points = _with_frontier(meet(rows, x, y), x, y)
-    parts = panels(points.assign(parameters=None), _PANEL, always=("model",)) if len(points) else []
-    if not parts:
-        return empty_drawing(f"no finished cell has both {x.name} and {y.name}.", points)
-    figure, axes = new_figure(
-        len(parts), columns=_COLUMNS, width=3.3 if len(parts) > 1 else 4.6, height=3.1, sharex=True, sharey=True
-    )
-    for place, (panel, ax) in enumerate(zip(parts, axes, strict=True)):
-        _draw_panel(ax, panel, material, x, y)
-        is_lowest = place + _COLUMNS >= len(parts)
-        ax.tick_params(labelbottom=is_lowest, labelleft=place % _COLUMNS == 0)
-        if is_lowest:
-            ax.set_xlabel(axis_label(x), parse_math=False)
-    for side, metric in (("x", x), ("y", y)):
-        ends = points[[f"{end}_{side}" for end in ("mean", "ci_low", "ci_high")]].astype("float64")
-        set_values(axes[0], "x" if side == "x" else "y", ends.to_numpy().ravel(), metric.unit)
-    figure.supylabel(axis_label(y), fontsize=9, parse_math=False)
-    caption(figure, _sentences(material, points, rows))
-    figure.draw_without_rendering()
-    for panel, ax in zip(parts, axes, strict=True):
-        place_labels(ax, names_of(panel.rows, material.looks), lines=_corners(panel.rows, x, y))
+    points = meet(rows, x, y)
+    if not len(points):
+        return empty_drawing(f"no finished cell has both {x.name} and {y.name}.", points.assign(is_frontier=False))
+    sentences = _sentences(material, points, rows)
+    published = published_points(material, x, y)
+    if len(published):
+        both = [points.assign(is_published=False), published.assign(is_published=True)]
+        points = pd.concat(both, ignore_index=True)
+        sentences.append(about(published))
+    points = _with_frontier(points, x, y)
+    if points["is_frontier"].sum() > 1:
+        sentences.insert(1, "grey line: frontier")
+    figure = scatter_figure(points, (x, y), material, sentences, partial(_corners, x=x, y=y))
     return Drawing(figure, points)
 
 
@@ -66,16 +52,9 @@ KIND = Kind(
 )
 
 
-def _draw_panel(ax: Axes, panel: Panel, material: Material, x: Metric, y: Metric) -> None:
-    corners = _corners(panel.rows, x, y)
-    ax.plot([x for x, _ in corners], [y for _, y in corners], color="#AAAAAA", lw=0.8, zorder=1)
-    draw_points(ax, panel.rows, material.looks)
-    ax.set_title(panel.title, loc="left", parse_math=False)
-
-
 def _with_frontier(points: pd.DataFrame, x: Metric, y: Metric) -> pd.DataFrame:
     frontier = pd.Series(False, index=points.index)
-    for _, panel in points.groupby(list(_PANEL), sort=False, dropna=False):
+    for _, panel in points.groupby(list(PANEL), sort=False, dropna=False):
         frontier[_frontier(panel, x, y)] = True
     return points.assign(is_frontier=frontier)
 
@@ -106,8 +85,8 @@ def _sentences(material: Material, points: pd.DataFrame, rows: pd.DataFrame) -> 
     drawn = rows.merge(points[list(IDENTITY)], on=list(IDENTITY))
     return [
         f"bars: 95 % intervals, {counts(drawn)}",
-        "grey line: frontier" if points["is_frontier"].sum() > 1 else "",
         f"without one of the two here or there: {', '.join(absent)}" if absent else "",
+        material.settings,
         undone(material),
     ]
 
