@@ -85,6 +85,7 @@ def _models() -> list[dict[str, Any]]:
         {
             "name": entry.name,
             "kind": str(entry.kind or entry.card.get("kind", "")),
+            "status": f"broken: {entry.problem}" if entry.problem else "ok",
             "parameters": entry.parameters,
             "editable": _editable(entry.card.get("editable_matrices", ())),
             "editable matrices": entry.card.get("editable_matrices"),

@@ -51,6 +51,7 @@ class ModelEntry:
         is_pickled: its weights are a pickle.
         has_code: it brings code of its own, which was trusted.
         dtype: what its weights are stored in: `fp32`, `bf16` or `fp16`.
+        problem: why it can not be used, or empty; only where models are listed.
     """
 
     name: str
@@ -64,13 +65,14 @@ class ModelEntry:
     is_pickled: bool = False
     has_code: bool = False
     dtype: str = "fp32"
+    problem: str = ""
 
     @property
     def parameters(self) -> int | None:
         """How many there are, by its card or else by its files; None where neither says so."""
         count = self.card.get("parameters")
-        if count is not None:
-            return int(count)
+        if isinstance(count, int):
+            return count
         return _stored_parameters(self.folder) if self.folder and not self.is_pickled else None
 
     @property
@@ -130,9 +132,18 @@ def safe_weights(folder: Path) -> bool:
 
 
 def _models(place: Path) -> dict[str, ModelEntry]:
-    folders = sorted(place.glob("*/card.json")) if place.is_dir() else []
-    entries = [_read_folder(path.parent.name, path.parent, is_listed=True) for path in folders]
+    """Read the models of a folder; one that is broken says why, and what was left half-written is none."""
+    folders = sorted(path.parent for path in place.glob("[!.]*/card.json")) if place.is_dir() else []
+    entries = [_listed(folder) for folder in folders]
     return {entry.name: entry for entry in sorted(entries, key=lambda e: (e.kind or "", e.parameters or 0))}
+
+
+def _listed(folder: Path) -> ModelEntry:
+    try:
+        return _read_folder(folder.name, folder, is_listed=True)
+    except (ModelError, OSError) as error:
+        problem = str(error).partition(": ")[2] if isinstance(error, ModelError) else str(error)
+        return ModelEntry(name=folder.name, kind=None, folder=folder, identity="", card={}, problem=problem.rstrip("."))
 
 
 def _random(name: str) -> ModelEntry:

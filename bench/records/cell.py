@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 from bench.errors import ConfigError
 from bench.records.canonical import JsonScalar, key_of, parse_record
@@ -20,7 +21,7 @@ _LATER = ("model_revision", "weights", "chat", "known_only", "gpus", "remote_cod
 _LONGEST_FOLDER = 120  # characters; leaves room for a prefix below the 255 of common file systems
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # not slotted, so that the key is computed once
 class Cell:
     """One method on one model, dataset and seed, in one mode.
 
@@ -98,7 +99,7 @@ class Cell:
         """Hash by key: the mappings can not be hashed."""
         return hash(self.key)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """16 hex digits that differ whenever a number could."""
         return key_of(self._identity())

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -118,12 +119,16 @@ def flaw(folder: Path, files: Mapping[str, FileFacts], *, verify: bool) -> str |
     """
     for name, facts in files.items():
         path = folder / name
-        if Path(name).name != name or name in (".", "..") or path.is_symlink():
+        if os.path.basename(name) != name or name in (".", ".."):
             return f"{name!r} is not a plain file of this folder"
-        if not path.is_file():
+        try:
+            found = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
             return f"{name!r} is missing"
-        if path.stat().st_size != facts.bytes:
-            return f"{name!r} has {path.stat().st_size} bytes, not {facts.bytes}"
+        if not stat.S_ISREG(found.st_mode):
+            return f"{name!r} is not a plain file of this folder"
+        if found.st_size != facts.bytes:
+            return f"{name!r} has {found.st_size} bytes, not {facts.bytes}"
         if verify and _digest(path) != facts.sha256:
             return f"the checksum of {name!r} is wrong"
     return None

@@ -15,7 +15,7 @@ from bench.records.store import Store
 
 __all__ = ["Merged", "merge"]
 
-_LISTS = ("methods", "models", "datasets", "mode", "dtype", "plugin")  # of a sweep: what may differ between runs
+_LISTS = ("methods", "models", "datasets", "mode", "dtype")  # of a sweep: what may differ between runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,10 @@ def _sweep(runs: Sequence[Path]) -> Mapping[str, object] | None:
     for sweep in known[1:]:
         for key in {*merged, *sweep}:
             first, second = merged.get(key), sweep.get(key)
-            if key in _LISTS and isinstance(first, list) and isinstance(second, list):
+            if key == "plugin" and isinstance(first, list) and isinstance(second, list):
+                named = {Path(path).stem: path for path in [*second, *first]}  # each name once, as the first has it
+                merged[key] = list(named.values())
+            elif key in _LISTS and isinstance(first, list) and isinstance(second, list):
                 merged[key] = list(dict.fromkeys([*first, *second]))
             elif key == "seeds" and isinstance(first, int) and isinstance(second, int):
                 merged[key] = max(first, second)

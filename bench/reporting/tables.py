@@ -120,7 +120,10 @@ def build(run: RunData, metrics: Sequence[str] = ()) -> Table:
     cells = run.cells
     chosen = choose(metrics or _default_metrics(cells["mode"]))
     values = _values(run.summary, {metric.name for metric in chosen})
-    rows = [_row(members, values) for _, members in cells.groupby("group", sort=False)]
+    members: dict[str, list[Mapping[Hashable, Any]]] = {}
+    for cell in cells[[*IDENTITY, "group", "label", "seed", "status", "seconds"]].to_dict("records"):
+        members.setdefault(cell["group"], []).append(cell)
+    rows = [_row(group, values) for group in members.values()]
     varied = [name for name in _WHERE_VARIED if len({row.texts[name] for row in rows}) > 1]
     names = ["method", "model", "dataset", "mode", *varied, "status"]
     columns = (
@@ -148,17 +151,17 @@ def _values(summary: pd.DataFrame, names: set[str]) -> dict[tuple[object, ...], 
     return found
 
 
-def _row(members: pd.DataFrame, values: dict[tuple[object, ...], dict[str, Value]]) -> Row:
-    first = members.iloc[0].to_dict()
+def _row(members: Sequence[Mapping[Hashable, Any]], values: dict[tuple[object, ...], dict[str, Value]]) -> Row:
+    first = members[0]
     mine = values.get(_identity(first), {})
     counts = sorted({value.n for name, value in mine.items() if choose([name])[0].unit not in ("seconds", "bytes")})
-    seconds = float(members["seconds"].astype("float64").sum())
+    seconds = sum(cell["seconds"] for cell in members if math.isfinite(cell["seconds"]))
     texts = {name: str(first[name]) for name in ("model", "dataset", "mode", "split", "dtype", "device")}
     texts |= {
         "method": str(first["label"]),
         "application": str(first["application"]),
-        "seeds": str(members["seed"].nunique()),
-        "status": _status(members["status"].tolist()),
+        "seeds": str(len({cell["seed"] for cell in members})),
+        "status": _status([cell["status"] for cell in members]),
         "n": "–".join(str(number) for number in sorted({counts[0], counts[-1]})) if counts else _UNKNOWN,
         "time": duration(seconds),
     }
@@ -185,9 +188,13 @@ def _notes(cells: pd.DataFrame, problems: Sequence[str]) -> list[str]:
         place = f"{cell['label']} {cell['model']} {cell['dataset']} {cell['mode']} seed {cell['seed']}"
         notes.append(f"{cell['status']}: {place}: {cell['explanation'] or 'no reason was recorded'}")
     if "notes" in cells:
-        for cell in cells[cells["notes"].astype("str").str.len() > 0].to_dict("records"):
-            place = f"{cell['label']} {cell['model']} {cell['dataset']} {cell['mode']}"
-            notes.append(f"note: {place}: {cell['notes']}")
+        noted = cells[cells["notes"].astype("str").str.len() > 0]
+        # What is noted of a dataset or a model is so for all methods, and is said once.
+        labels: dict[tuple[str, str], dict[str, None]] = {}
+        for cell in noted.to_dict("records"):
+            place = f"{cell['model']} {cell['dataset']} {cell['mode']}"
+            labels.setdefault((place, str(cell["notes"])), {})[str(cell["label"])] = None
+        notes += [f"note: {', '.join(same)} {place}: {text}" for (place, text), same in labels.items()]
     return [*notes, *problems]
 
 
