@@ -48,86 +48,97 @@ class Shape:
     matrices: tuple[str, ...]
 
 
-def _gpt2(name: str, like: str, width: int, layers: int, heads: int, parameters: int) -> Shape:
+def _shape(  # noqa: PLR0917  # what every family says
+    kind: ModelKind,
+    model_type: str,
+    name: str,
+    like: str,
+    parameters: int,
+    layers: int,
+    matrices: tuple[str, ...],
+    settings: Mapping[str, Any],
+) -> Shape:
+    """Make a shape; in the paths of its editable matrices `*` stands for all blocks of a stack."""
     return Shape(
         name=name,
         like=like,
-        kind=ModelKind.CAUSAL,
-        model_type="gpt2",
-        settings={"n_embd": width, "n_layer": layers, "n_head": heads, "n_positions": 1024, "vocab_size": 50257},
+        kind=kind,
+        model_type=model_type,
+        settings=settings,
         parameters=parameters,
-        matrices=(f"transformer.h.0-{layers - 1}.mlp.{{c_fc,c_proj}}",),
+        matrices=tuple(path.replace("*", f"0-{layers - 1}") for path in matrices),
     )
+
+
+def _gpt2(name: str, like: str, width: int, layers: int, heads: int, parameters: int) -> Shape:
+    settings = {"n_embd": width, "n_layer": layers, "n_head": heads, "n_positions": 1024, "vocab_size": 50257}
+    matrices = ("transformer.h.*.mlp.{c_fc,c_proj}",)
+    return _shape(ModelKind.CAUSAL, "gpt2", name, like, parameters, layers, matrices, settings)
 
 
 def _gpt_neo(name: str, like: str, width: int, layers: int, heads: int, parameters: int) -> Shape:
-    return Shape(
-        name=name,
-        like=like,
-        kind=ModelKind.CAUSAL,
-        model_type="gpt_neo",
-        settings={
-            "hidden_size": width,
-            "num_layers": layers,
-            "num_heads": heads,
-            "attention_types": [[["global", "local"], layers // 2]],
-            "max_position_embeddings": 2048,
-            "window_size": 256,
-            "vocab_size": 50257,
-        },
-        parameters=parameters,
-        matrices=(f"transformer.h.0-{layers - 1}.mlp.{{c_fc,c_proj}}",),
-    )
+    settings = {
+        "hidden_size": width,
+        "num_layers": layers,
+        "num_heads": heads,
+        "attention_types": [[["global", "local"], layers // 2]],
+        "max_position_embeddings": 2048,
+        "window_size": 256,
+        "vocab_size": 50257,
+    }
+    matrices = ("transformer.h.*.mlp.{c_fc,c_proj}",)
+    return _shape(ModelKind.CAUSAL, "gpt_neo", name, like, parameters, layers, matrices, settings)
+
+
+def _gpt_j(name: str, like: str, width: int, layers: int, parameters: int) -> Shape:
+    settings = {
+        "n_embd": width,
+        "n_layer": layers,
+        "n_head": 16,
+        "rotary_dim": 64,
+        "n_positions": 2048,
+        "vocab_size": 50400,
+        "tie_word_embeddings": False,
+    }
+    matrices = ("transformer.h.*.mlp.{fc_in,fc_out}",)
+    return _shape(ModelKind.CAUSAL, "gptj", name, like, parameters, layers, matrices, settings)
 
 
 def _llama(  # noqa: PLR0917  # the numbers of a shape
     name: str, like: str, width: int, inner: int, layers: int, heads: int, kv_heads: int, parameters: int
 ) -> Shape:
-    return Shape(
-        name=name,
-        like=like,
-        kind=ModelKind.CAUSAL,
-        model_type="llama",
-        settings={
-            "hidden_size": width,
-            "intermediate_size": inner,
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads,
-            "num_key_value_heads": kv_heads,
-            "max_position_embeddings": 2048,
-            "vocab_size": 32000,
-        },
-        parameters=parameters,
-        matrices=(f"model.layers.0-{layers - 1}.mlp.{{gate_proj,down_proj}}",),
-    )
+    settings = {
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "max_position_embeddings": 2048,
+        "vocab_size": 32000,
+    }
+    matrices = ("model.layers.*.mlp.{gate_proj,down_proj}",)
+    return _shape(ModelKind.CAUSAL, "llama", name, like, parameters, layers, matrices, settings)
 
 
 def _t5(name: str, width: int, inner: int, layers: int, heads: int, parameters: int) -> Shape:
     """Give a shape of T5 v1.1, whose MLP is gated and whose output projection is its own."""
-    ends = f".0-{layers - 1}.layer"
-    return Shape(
-        name=f"t5-{name}",
-        like=f"google/t5-v1_1-{name}",
-        kind=ModelKind.SEQ2SEQ,
-        model_type="t5",
-        settings={
-            "d_model": width,
-            "d_kv": 64,
-            "d_ff": inner,
-            "num_layers": layers,
-            "num_decoder_layers": layers,
-            "num_heads": heads,
-            "feed_forward_proj": "gated-gelu",
-            "tie_word_embeddings": False,
-            "vocab_size": 32128,
-            "decoder_start_token_id": 0,
-        },
-        parameters=parameters,
-        matrices=(
-            f"encoder.block{ends}.1.DenseReluDense.{{wi_0,wo}}",
-            f"decoder.block{ends}.2.DenseReluDense.{{wi_0,wo}}",
-        ),
+    settings = {
+        "d_model": width,
+        "d_kv": 64,
+        "d_ff": inner,
+        "num_layers": layers,
+        "num_decoder_layers": layers,
+        "num_heads": heads,
+        "feed_forward_proj": "gated-gelu",
+        "tie_word_embeddings": False,
+        "vocab_size": 32128,
+        "decoder_start_token_id": 0,
+    }
+    matrices = tuple(
+        f"{side}.block.*.layer.{sub}.DenseReluDense.{{wi_0,wo}}" for side, sub in (("encoder", 1), ("decoder", 2))
     )
+    like = f"google/t5-v1_1-{name}"
+    return _shape(ModelKind.SEQ2SEQ, "t5", f"t5-{name}", like, parameters, layers, matrices, settings)
 
 
 def _bart(name: str, width: int, layers: int, heads: int, parameters: int) -> Shape:
@@ -136,44 +147,31 @@ def _bart(name: str, width: int, layers: int, heads: int, parameters: int) -> Sh
         for side in ("encoder", "decoder")
         for field, value in {"layers": layers, "ffn_dim": 4 * width, "attention_heads": heads}.items()
     }
-    return Shape(
-        name=f"bart-{name}",
-        like=f"facebook/bart-{name}",
-        kind=ModelKind.SEQ2SEQ,
-        model_type="bart",
-        settings={
-            "d_model": width,
-            **sides,
-            "max_position_embeddings": 1024,
-            "vocab_size": 50265,
-            "decoder_start_token_id": 2,
-            "forced_eos_token_id": None,
-        },
-        parameters=parameters,
-        matrices=(
-            f"model.encoder.layers.0-{layers - 1}.{{fc1,fc2}}",
-            f"model.decoder.layers.0-{layers - 1}.{{fc1,fc2}}",
-        ),
-    )
+    settings = {
+        "d_model": width,
+        **sides,
+        "max_position_embeddings": 1024,
+        "vocab_size": 50265,
+        "decoder_start_token_id": 2,
+        "forced_eos_token_id": None,
+    }
+    matrices = ("model.encoder.layers.*.{fc1,fc2}", "model.decoder.layers.*.{fc1,fc2}")
+    like = f"facebook/bart-{name}"
+    return _shape(ModelKind.SEQ2SEQ, "bart", f"bart-{name}", like, parameters, layers, matrices, settings)
 
 
 def _bert(name: str, width: int, layers: int, heads: int, parameters: int) -> Shape:
-    return Shape(
-        name=f"bert-{name}",
-        like=f"google-bert/bert-{name}-uncased",
-        kind=ModelKind.CLASSIFIER,
-        model_type="bert",
-        settings={
-            "hidden_size": width,
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads,
-            "intermediate_size": 4 * width,
-            "max_position_embeddings": 512,
-            "vocab_size": 30522,
-        },
-        parameters=parameters,
-        matrices=(f"bert.encoder.layer.0-{layers - 1}.{{intermediate.dense,output.dense}}",),
-    )
+    settings = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+        "max_position_embeddings": 512,
+        "vocab_size": 30522,
+    }
+    matrices = ("bert.encoder.layer.*.{intermediate.dense,output.dense}",)
+    like = f"google-bert/bert-{name}-uncased"
+    return _shape(ModelKind.CLASSIFIER, "bert", f"bert-{name}", like, parameters, layers, matrices, settings)
 
 
 _ALL = (
@@ -184,23 +182,7 @@ _ALL = (
     _gpt2("gpt2-xl", "openai-community/gpt2-xl", 1600, 48, 25, 1_557_611_200),
     _gpt_neo("gpt-neo-1.3b", "EleutherAI/gpt-neo-1.3B", 2048, 24, 16, 1_315_575_808),
     _gpt_neo("gpt-neo-2.7b", "EleutherAI/gpt-neo-2.7B", 2560, 32, 20, 2_651_307_520),
-    Shape(
-        name="gpt-j-6b",
-        like="EleutherAI/gpt-j-6b",
-        kind=ModelKind.CAUSAL,
-        model_type="gptj",
-        settings={
-            "n_embd": 4096,
-            "n_layer": 28,
-            "n_head": 16,
-            "rotary_dim": 64,
-            "n_positions": 2048,
-            "vocab_size": 50400,
-            "tie_word_embeddings": False,
-        },
-        parameters=6_050_882_784,
-        matrices=("transformer.h.0-27.mlp.{fc_in,fc_out}",),
-    ),
+    _gpt_j("gpt-j-6b", "EleutherAI/gpt-j-6b", 4096, 28, 6_050_882_784),
     _llama("llama-1b", "TinyLlama/TinyLlama_v1.1", 2048, 5632, 22, 32, 4, 1_100_048_384),
     _llama("llama-7b", "huggyllama/llama-7b", 4096, 11008, 32, 32, 32, 6_738_415_616),
     _llama("llama-13b", "huggyllama/llama-13b", 5120, 13824, 40, 40, 40, 13_015_864_320),

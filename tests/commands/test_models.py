@@ -13,6 +13,7 @@ import pytest
 
 from bench.models import catalogue
 from bench.models.shapes import SHAPES
+from bench.records.metrics import METRICS
 from bench.testing import tiny_model
 
 Bench = Callable[..., Any]
@@ -85,7 +86,8 @@ def test_random_weights_are_edited_for_their_costs_only(
     answer = json.loads(said.out)
     assert said.code == 0
     metrics = {row["metric"] for row in answer["summary"]}
-    assert metrics == {"edit_seconds", "edit_seconds_amortised", "peak_memory_bytes"}
+    assert {"edit_seconds", "edit_seconds_amortised", "peak_memory_bytes"} <= metrics
+    assert {METRICS[name].unit for name in metrics} == {"seconds", "bytes"}
     assert notes("out/r") == ["the weights are random: costs only, no quality"]
     assert len(answer["plots"]) > 0
 

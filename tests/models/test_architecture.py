@@ -27,59 +27,27 @@ from bench.models.architecture import find_architecture
 from bench.models.kind import ModelKind
 from bench.testing import FAMILIES, tiny_model
 
-# What is edited by default, written down by hand: after the MEND paper's own lists where it has the family.
-DEFAULT = {
-    "gpt2": """
-        transformer.h.1.mlp.c_fc transformer.h.1.mlp.c_proj
-        transformer.h.2.mlp.c_fc transformer.h.2.mlp.c_proj
-        transformer.h.3.mlp.c_fc transformer.h.3.mlp.c_proj
-    """,
-    "gpt_neo": """
-        transformer.h.1.mlp.c_fc transformer.h.1.mlp.c_proj
-        transformer.h.2.mlp.c_fc transformer.h.2.mlp.c_proj
-        transformer.h.3.mlp.c_fc transformer.h.3.mlp.c_proj
-    """,
-    "gptj": """
-        transformer.h.1.mlp.fc_in transformer.h.1.mlp.fc_out
-        transformer.h.2.mlp.fc_in transformer.h.2.mlp.fc_out
-        transformer.h.3.mlp.fc_in transformer.h.3.mlp.fc_out
-    """,
-    "gpt_neox": """
-        gpt_neox.layers.1.mlp.dense_h_to_4h gpt_neox.layers.1.mlp.dense_4h_to_h
-        gpt_neox.layers.2.mlp.dense_h_to_4h gpt_neox.layers.2.mlp.dense_4h_to_h
-        gpt_neox.layers.3.mlp.dense_h_to_4h gpt_neox.layers.3.mlp.dense_4h_to_h
-    """,
-    "llama": """
-        model.layers.1.mlp.gate_proj model.layers.1.mlp.down_proj
-        model.layers.2.mlp.gate_proj model.layers.2.mlp.down_proj
-        model.layers.3.mlp.gate_proj model.layers.3.mlp.down_proj
-    """,
-    "t5": """
-        encoder.block.1.layer.1.DenseReluDense.wi encoder.block.1.layer.1.DenseReluDense.wo
-        encoder.block.2.layer.1.DenseReluDense.wi encoder.block.2.layer.1.DenseReluDense.wo
-        decoder.block.1.layer.2.DenseReluDense.wi decoder.block.1.layer.2.DenseReluDense.wo
-        decoder.block.2.layer.2.DenseReluDense.wi decoder.block.2.layer.2.DenseReluDense.wo
-    """,
-    "t5_gated": """
-        encoder.block.1.layer.1.DenseReluDense.wi_0 encoder.block.1.layer.1.DenseReluDense.wo
-        encoder.block.2.layer.1.DenseReluDense.wi_0 encoder.block.2.layer.1.DenseReluDense.wo
-        decoder.block.1.layer.2.DenseReluDense.wi_0 decoder.block.1.layer.2.DenseReluDense.wo
-        decoder.block.2.layer.2.DenseReluDense.wi_0 decoder.block.2.layer.2.DenseReluDense.wo
-    """,
-    "bart": """
-        model.encoder.layers.1.fc1 model.encoder.layers.1.fc2 model.encoder.layers.2.fc1 model.encoder.layers.2.fc2
-        model.decoder.layers.1.fc1 model.decoder.layers.1.fc2 model.decoder.layers.2.fc1 model.decoder.layers.2.fc2
-    """,
-    "bert": """
-        bert.encoder.layer.1.intermediate.dense bert.encoder.layer.1.output.dense
-        bert.encoder.layer.2.intermediate.dense bert.encoder.layer.2.output.dense
-        bert.encoder.layer.3.intermediate.dense bert.encoder.layer.3.output.dense
-    """,
-    "roberta": """
-        roberta.encoder.layer.1.intermediate.dense roberta.encoder.layer.1.output.dense
-        roberta.encoder.layer.2.intermediate.dense roberta.encoder.layer.2.output.dense
-        roberta.encoder.layer.3.intermediate.dense roberta.encoder.layer.3.output.dense
-    """,
+# What is edited by default, written down by hand, after the MEND paper's own lists where it has the family: the blocks,
+# and of each stack its path and the matrices of a block.
+DEFAULT: dict[str, tuple[list[int], str, *tuple[str, ...]]] = {
+    "gpt2": ([1, 2, 3], "transformer.h mlp.c_fc mlp.c_proj"),
+    "gpt_neo": ([1, 2, 3], "transformer.h mlp.c_fc mlp.c_proj"),
+    "gptj": ([1, 2, 3], "transformer.h mlp.fc_in mlp.fc_out"),
+    "gpt_neox": ([1, 2, 3], "gpt_neox.layers mlp.dense_h_to_4h mlp.dense_4h_to_h"),
+    "llama": ([1, 2, 3], "model.layers mlp.gate_proj mlp.down_proj"),
+    "t5": (
+        [1, 2],
+        "encoder.block layer.1.DenseReluDense.wi layer.1.DenseReluDense.wo",
+        "decoder.block layer.2.DenseReluDense.wi layer.2.DenseReluDense.wo",
+    ),
+    "t5_gated": (
+        [1, 2],
+        "encoder.block layer.1.DenseReluDense.wi_0 layer.1.DenseReluDense.wo",
+        "decoder.block layer.2.DenseReluDense.wi_0 layer.2.DenseReluDense.wo",
+    ),
+    "bart": ([1, 2], "model.encoder.layers fc1 fc2", "model.decoder.layers fc1 fc2"),
+    "bert": ([1, 2, 3], "bert.encoder.layer intermediate.dense output.dense"),
+    "roberta": ([1, 2, 3], "roberta.encoder.layer intermediate.dense output.dense"),
 }
 DEFAULT |= dict.fromkeys(("mistral", "qwen2", "qwen3", "smollm3"), DEFAULT["llama"])
 
@@ -122,43 +90,50 @@ STACKS = {
 }
 
 # The paper's own models in their published sizes, and the matrices that it edits in them (appendix C and its code).
-PAPER: dict[str, tuple[type[PreTrainedModel], PreTrainedConfig, str, str, list[int]]] = {
-    "distilgpt2": (GPT2LMHeadModel, GPT2Config(n_layer=6), "transformer.h", "mlp.c_fc mlp.c_proj", [3, 4, 5]),
+PAPER: dict[str, tuple[type[PreTrainedModel], PreTrainedConfig, list[int], str, *tuple[str, ...]]] = {
+    "distilgpt2": (GPT2LMHeadModel, GPT2Config(n_layer=6), [3, 4, 5], "transformer.h mlp.c_fc mlp.c_proj"),
     "gpt2-xl": (
         GPT2LMHeadModel,
         GPT2Config(n_layer=48, n_embd=1600, n_head=25),
-        "transformer.h",
-        "mlp.c_fc mlp.c_proj",
         [45, 46, 47],
+        "transformer.h mlp.c_fc mlp.c_proj",
     ),
     "gpt-neo-2.7b": (
         GPTNeoForCausalLM,
         GPTNeoConfig(num_layers=32, hidden_size=2560, num_heads=20, attention_types=[[["global", "local"], 16]]),
-        "transformer.h",
-        "mlp.c_fc mlp.c_proj",
         [29, 30, 31],
+        "transformer.h mlp.c_fc mlp.c_proj",
     ),
-    "gpt-j-6b": (GPTJForCausalLM, GPTJConfig(), "transformer.h", "mlp.fc_in mlp.fc_out", [25, 26, 27]),
+    "gpt-j-6b": (GPTJForCausalLM, GPTJConfig(), [25, 26, 27], "transformer.h mlp.fc_in mlp.fc_out"),
     "bert-base": (
         BertForSequenceClassification,
         BertConfig(),
-        "bert.encoder.layer",
-        "intermediate.dense output.dense",
         [9, 10, 11],
+        "bert.encoder.layer intermediate.dense output.dense",
     ),
     "bart-base": (
         BartForConditionalGeneration,
         BartConfig(encoder_layers=6, decoder_layers=6, d_model=768, encoder_ffn_dim=3072, decoder_ffn_dim=3072),
-        "model.encoder.layers model.decoder.layers",
-        "fc1 fc2",
         [4, 5],
+        "model.encoder.layers fc1 fc2",
+        "model.decoder.layers fc1 fc2",
     ),
 }
 
 
+def modules(blocks: list[int], *stacks: str) -> list[str]:
+    """Give the paths of some matrices of each stack, block after block."""
+    return [
+        f"{path}.{block}.{matrix}"
+        for path, *matrices in map(str.split, stacks)
+        for block in blocks
+        for matrix in matrices
+    ]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_default_is_the_mlps_of_the_last_blocks(family: str) -> None:
-    assert [m.module for m in tiny_model(family).matrices("default")] == DEFAULT[family].split()
+    assert [m.module for m in tiny_model(family).matrices("default")] == modules(*DEFAULT[family])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -210,14 +185,13 @@ def test_attention_is_left_out_where_its_projections_look_like_an_mlp() -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_models_are_edited_where_the_paper_does_from_the_meta_device(name: str) -> None:
-    cls, config, stacks, matrices, blocks = PAPER[name]
+    cls, config, *edited = PAPER[name]
     with torch.device("meta"):
         model = cls(config)
 
     found = find_architecture(model, ModelKind.SEQ2SEQ if config.is_encoder_decoder else ModelKind.CAUSAL)
 
-    expected = [f"{stack}.{block}.{m}" for stack in stacks.split() for block in blocks for m in matrices.split()]
-    assert [m.module for m in found.select("default")] == expected
+    assert [m.module for m in found.select("default")] == modules(*edited)
 
 
 @pytest.mark.parametrize(
@@ -229,12 +203,11 @@ def test_t5_is_edited_in_the_last_two_blocks_of_both_sides(layers: int, gate: st
 
     found = find_architecture(model, ModelKind.SEQ2SEQ).select("default")
 
-    assert [m.module for m in found] == [
-        f"{side}.block.{block}.layer.{sub}.DenseReluDense.{matrix}"
-        for side, sub in (("encoder", 1), ("decoder", 2))
-        for block in (layers - 2, layers - 1)
-        for matrix in (up, "wo")
-    ]
+    assert [m.module for m in found] == modules(
+        [layers - 2, layers - 1],
+        f"encoder.block layer.1.DenseReluDense.{up} layer.1.DenseReluDense.wo",
+        f"decoder.block layer.2.DenseReluDense.{up} layer.2.DenseReluDense.wo",
+    )
 
 
 def test_a_model_without_an_mlp_is_refused() -> None:
