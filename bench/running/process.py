@@ -60,7 +60,6 @@ class WorkerProcess:
         try:
             message: Message | Outcome = self.connection.recv()
         except (EOFError, OSError):
-            self._process.join()
             return self._lost(self.attempt)
         if not isinstance(message, Outcome):
             self.attempt.hear(message)
@@ -96,6 +95,10 @@ class WorkerProcess:
         self._process.join()
 
     def _lost(self, attempt: Attempt) -> Outcome:
+        self._process.join(timeout=_PATIENCE_SECONDS)
+        if self._process.is_alive():
+            self._kill()
+            return attempt.lost("closed its connection and went on")
         code = self._process.exitcode
         name = signal.Signals(-code).name if code and code < 0 else ""
         cause = f"was killed by {name}" if name else f"ended with exit code {code}"

@@ -77,6 +77,7 @@ _FAULTS = {
         trace="patch",
     ),
     "ends_its_process": failed("worker", "the worker process ended with exit code 7 in phase 'edit'.", ""),
+    "closes_its_files": failed("worker", "the worker process closed its connection and went on in phase 'edit'.", ""),
     "is_killed": failed("worker", "was killed by SIGKILL in phase 'edit'. The system may have run out of memory.", ""),
     "reads_from_nowhere": failed("worker", "was killed by SIGSEGV in phase 'edit'.", "reads_from_nowhere.py"),
     "dies_once": done("the second attempt; at the first one the worker process was killed by SIGKILL"),
