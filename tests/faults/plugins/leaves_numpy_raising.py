@@ -2,7 +2,6 @@
 
 import numpy as np
 
-
 from bench.editing.config import config
 from bench.editing.edit import WeightEdit
 from bench.editing.editor import Editor
