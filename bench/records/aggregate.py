@@ -11,7 +11,17 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Aggregate", "Floats", "Units", "exp_ratio", "exp_ratio_difference", "exp_ratio_quotient", "median", "ratio"]
+__all__ = [
+    "Aggregate",
+    "Floats",
+    "Units",
+    "exp_ratio",
+    "exp_ratio_difference",
+    "exp_ratio_quotient",
+    "median",
+    "percentile_95",
+    "ratio",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,6 +65,11 @@ def exp_ratio_quotient(values: Floats, weights: Floats) -> Any:
 def median(values: Floats, weights: Floats) -> Any:
     """The median over edits of value / weight of the first part."""
     return np.median(values[0] / weights[0], axis=-1)
+
+
+def percentile_95(values: Floats, weights: Floats) -> Any:
+    """The 95th percentile over edits of value / weight of the first part, between neighbours where it falls there."""
+    return np.percentile(values[0] / weights[0], 95, axis=-1)
 
 
 def _exp(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.records.aggregate import Floats, Units, median, ratio
+from bench.records.aggregate import Floats, Units, median, percentile_95, ratio
 from bench.records.metrics import Metric
 
 __all__ = ["Bounds", "Interval", "estimate", "interval", "pool_seeds", "units", "wilson"]
@@ -177,8 +177,8 @@ def _all_equal(mean: float, n: int, metric: Metric, confidence: float) -> Bounds
 
 
 def _bootstrap(data: Units, metric: Metric, seed: int, confidence: float, resamples: int) -> Bounds:
-    # A jackknife says nothing of a median, so BCa is not for it (Efron & Tibshirani 1993, 11.6).
-    if metric.aggregate is not median:
+    # A jackknife says nothing of a median or another quantile, so BCa is not for it (Efron & Tibshirani 1993, 11.6).
+    if metric.aggregate not in (median, percentile_95):
         bounds = _scipy(data, metric, seed, confidence, resamples, "BCa")
         if math.isfinite(bounds.low) and math.isfinite(bounds.high):
             return bounds

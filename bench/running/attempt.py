@@ -54,7 +54,7 @@ class Attempt:
             traceback: where it was, if that is known.
         """
         message = f"it was not done after {self._timeout:g} s, the limit that --timeout sets."
-        failure = Failure(phase=self._phase or WORKER, message=message, traceback=traceback)
+        failure = Failure(phase=self._phase or "load", message=message, traceback=traceback)
         return self._outcome(Status.TIMEOUT, failure)
 
     def lost(self, cause: str, *, hint: str = "", traceback: str = "") -> Outcome:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -29,12 +30,14 @@ class Cost:
         cpu_seconds: of all threads of this process.
         peak_memory_bytes: most memory in use minus what was in use at the start: allocated on a GPU, resident
             on a CPU (sampled).
+        peak_reserved_bytes: on a GPU the same of what its allocator holds, in use or not; 0 elsewhere.
         refresh: brings the figures up to now while the work goes on.
     """
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory_bytes: int = 0
+    peak_reserved_bytes: int = 0
     refresh: Callable[[], None] = _nothing
 
 
@@ -56,7 +59,7 @@ def measured(device: torch.device, *, memory: bool = True) -> Iterator[Cost]:
         cost.seconds = time.perf_counter() - started
         cost.cpu_seconds = time.process_time() - cpu_started
         if watch is not None:
-            cost.peak_memory_bytes = watch.peak()
+            cost.peak_memory_bytes, cost.peak_reserved_bytes = watch.peak()
 
     cost.refresh = refresh
     try:
@@ -79,15 +82,24 @@ def _watch(device: torch.device) -> _CudaWatch | _ResidentWatch:
     return _CudaWatch(device) if device.type == "cuda" else _ResidentWatch()
 
 
+class _Peak(NamedTuple):
+    used: int
+    reserved: int
+
+
 class _CudaWatch:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-        self._start = torch.cuda.memory_allocated(device)
+        self._allocated = torch.cuda.memory_allocated(device)
+        self._reserved = torch.cuda.memory_reserved(device)
 
-    def peak(self) -> int:
-        return int(torch.cuda.max_memory_allocated(self._device) - self._start)
+    def peak(self) -> _Peak:
+        return _Peak(
+            int(torch.cuda.max_memory_allocated(self._device) - self._allocated),
+            int(torch.cuda.max_memory_reserved(self._device) - self._reserved),
+        )
 
     def end(self) -> None:
         pass
@@ -106,9 +118,9 @@ class _ResidentWatch:
         while not self._done.wait(_SAMPLE_SECONDS):
             self._most = max(self._most, _resident_bytes())
 
-    def peak(self) -> int:
+    def peak(self) -> _Peak:
         self._most = max(self._most, _resident_bytes())
-        return self._most - self._start
+        return _Peak(self._most - self._start, 0)
 
     def end(self) -> None:
         self._done.set()

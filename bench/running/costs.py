@@ -22,6 +22,8 @@ class Costs:
         if edit_id is None:
             self.note(phase, "cpu_seconds", cost.cpu_seconds, is_cached=is_cached)
             self.note(phase, "peak_memory_bytes", cost.peak_memory_bytes, is_cached=is_cached)
+            if cost.peak_reserved_bytes:
+                self.note(phase, "peak_reserved_bytes", cost.peak_reserved_bytes, is_cached=is_cached)
 
     def note(
         self, phase: str, measure: str, value: float, edit_id: str | None = None, *, is_cached: bool = False
@@ -40,3 +42,4 @@ def add(total: Cost, part: Cost) -> None:
     total.seconds += part.seconds
     total.cpu_seconds += part.cpu_seconds
     total.peak_memory_bytes = max(total.peak_memory_bytes, part.peak_memory_bytes)
+    total.peak_reserved_bytes = max(total.peak_reserved_bytes, part.peak_reserved_bytes)

@@ -30,6 +30,7 @@ def environment(device: torch.device) -> dict[str, object]:
             "device_name": properties.name,
             "device_memory_bytes": properties.total_memory,
             "cuda": torch.version.cuda,
+            "driver": _driver(),
         }
     else:
         facts["device_name"] = _processor()
@@ -64,6 +65,25 @@ def _commit() -> str | None:
 def _git(root: Path, *words: str) -> str:
     done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()
+
+
+@cache
+def _driver() -> str | None:
+    """Give the version of NVIDIA's driver; None where it does not say."""
+    try:
+        words = Path("/proc/driver/nvidia/version").read_text().split()
+        return next((word for word in words if word[0].isdigit() and "." in word), None)
+    except OSError:  # in a container the file may be missing
+        return _asked_driver()
+
+
+def _asked_driver() -> str | None:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next(iter(done.stdout.split()), None)
 
 
 @cache

@@ -213,13 +213,14 @@ def test_costs_become_metrics_by_edit_or_by_cell() -> None:
     ]
     table = cost_parts(costs_frame("k", rows))
     found = {}
-    for name in ("edit_seconds", "edit_seconds_amortised", "fit_seconds", "peak_memory_bytes"):
+    for name in ("edit_seconds", "edit_seconds_p95", "edit_seconds_amortised", "fit_seconds", "peak_memory_bytes"):
         data = units(table, METRICS[name])
         assert data is not None
         found[name] = (float(METRICS[name].aggregate(*data)), data.values.shape[1])
 
     assert found == {
         "edit_seconds": (2.0, 3),
+        "edit_seconds_p95": (pytest.approx(2.0 + 0.9 * 7.0), 3),
         "edit_seconds_amortised": (pytest.approx(0.6), 2),
         "fit_seconds": (60.0, 1),
         "peak_memory_bytes": (7e6, 1),

@@ -15,7 +15,7 @@ def test_of_random_weights_only_costs_are_kept_and_the_reason(make_cell: Any, ma
     result = make_result(make_cell(weights="random"), notes=("a note",))
 
     assert len(result.tables["answers"]) == len(result.tables["scores"]) == 0
-    assert set(result.tables["summary"]["metric"]) == {"edit_seconds", "fit_seconds"}
+    assert set(result.tables["summary"]["metric"]) == {"edit_seconds", "edit_seconds_p95", "fit_seconds"}
     assert result.notes == ("a note", "the weights are random: costs only, no quality")
 
 

@@ -128,6 +128,14 @@ def test_a_median_has_an_interval_of_medians() -> None:
     assert {found.low, found.high} <= {1.0, 2.0, 3.0, 4.0, 500.0}
 
 
+def test_a_latency_that_one_edit_in_twenty_exceeds_has_an_interval_of_its_own() -> None:
+    data = ones([float(number) for number in range(1, 21)])
+    found = interval(data, METRICS["edit_seconds_p95"], seed=0)
+
+    assert found.mean == pytest.approx(19.05)  # the 19.05th of 20, where the first is the 1st: 1 + 0.95 * 19
+    assert 10.0 < found.low <= found.mean <= found.high <= 20.0
+
+
 def test_a_higher_confidence_is_a_wider_interval() -> None:
     data = ones(np.random.default_rng(1).random(30))
     narrow = interval(data, METRICS["locality_kl"], seed=0, confidence=0.8)

@@ -73,6 +73,22 @@ def test_memory_is_not_watched_where_it_is_not_wanted() -> None:
     assert block[0] == 1
 
 
+def test_a_gpus_peaks_are_since_a_reset_and_above_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    numbers = {"memory_allocated": 100, "memory_reserved": 200, "max_memory_allocated": 150, "max_memory_reserved": 450}
+    for name in ("synchronize", "reset_peak_memory_stats"):
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda device, name=name: said.append(name))
+    for name, number in numbers.items():
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda device, number=number: number)
+
+    with measured(torch.device("cuda")) as cost:
+        busy(0.001)
+
+    assert (cost.peak_memory_bytes, cost.peak_reserved_bytes) == (50, 250)
+    assert said.count("reset_peak_memory_stats") == 1
+    assert said[-1] == "synchronize"  # the device has finished before the clock is read
+
+
 def test_the_cost_so_far_can_be_asked_for_while_the_work_goes_on() -> None:
     with measured(CPU) as cost:
         assert cost.seconds == 0

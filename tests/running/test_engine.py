@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -109,3 +110,37 @@ def test_closing_the_iterator_ends_workers_in_the_middle_of_their_cells(
 
 def test_no_cell_starts_no_worker(task: Callable[[Cell], Task]) -> None:
     assert list(LocalEngine(2).run([], task, nothing)) == []
+
+
+def test_each_worker_sees_its_own_gpus_before_torch_is_loaded(
+    cells: CellMaker, task: Callable[[Cell], Task], editor_file: EditorFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    says = "def edit(self, requests, *, memory, generator): raise EditError(os.environ['CUDA_VISIBLE_DEVICES'])"
+    todo = cells(methods=("first", "second"), plugins=(editor_file("first", says), editor_file("second", says)))
+
+    outcomes = dict(LocalEngine(2, devices=["7", "8,9"]).run(todo, task, nothing))
+
+    messages = [outcome.result.failure.message for outcome in outcomes.values() if outcome.result.failure]
+    assert sorted(messages) == ["7", "8,9"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_a_failed_cell_leaves_its_worker_warm_and_a_damaged_one_is_replaced(
+    cells: CellMaker, task: Callable[[Cell], Task], editor_file: EditorFile
+) -> None:
+    says = "def edit(self, requests, *, memory, generator): raise EditError(str(os.getpid()))"
+    damages = """
+    def edit(self, requests, *, memory, generator):
+        torch.set_default_dtype(torch.float64)
+        raise EditError(str(os.getpid()))
+    """
+    names = ("first", "second", "damaging", "last")
+    plugins = tuple(editor_file(name, damages if name == "damaging" else says) for name in names)
+    todo = cells(methods=names, plugins=plugins)
+
+    outcomes = dict(LocalEngine(1).run(todo, task, nothing))
+
+    first, second, damaging, last = (outcomes[cell].result.failure for cell in todo)
+    assert first and second and damaging and last
+    assert first.message == second.message == damaging.message != last.message

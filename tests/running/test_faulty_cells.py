@@ -35,6 +35,18 @@ _BAD = {
             self.lm.model.register_forward_pre_hook(lambda *_: 1 / 0)
             raise ValueError("no")
     """,
+    "dtype": """
+        def edit(self, requests, *, memory, generator):
+            torch.set_default_dtype(torch.float64)
+            return WeightEdit(changes={})
+    """,
+    "flags": """
+        def edit(self, requests, *, memory, generator):
+            self.lm.model.train()
+            torch.set_grad_enabled(False)
+            torch.manual_seed(0)
+            return WeightEdit(changes={})
+    """,
 }
 
 
