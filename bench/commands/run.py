@@ -112,7 +112,7 @@ def execute(options: RunOptions) -> int:
         return INTERRUPTED
     _conclude(store, name, options, console)
     if left := len(todo.to_run) + len(todo.skipped) - len(cards):
-        console.print(f"stopped at the first cell that failed: {left} are left, with which the same command goes on.")
+        console.print(f"stopped at the first cell that failed; cells left: {left}. The same command goes on with them.")
     return _exit_code([*todo.cached, *cards], console)
 
 

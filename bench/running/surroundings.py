@@ -96,8 +96,14 @@ def seeded(seed: int) -> Iterator[list[str]]:
 
 
 def _random_states() -> dict[str, Any]:
-    states = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
-    return states | ({"torch on the GPU": torch.cuda.get_rng_state_all()} if torch.cuda.is_initialized() else {})
+    states: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_initialized():
+        states["torch on the GPU"] = torch.cuda.get_rng_state_all()
+    return states
 
 
 def _is_same(one: Any, other: Any) -> bool:

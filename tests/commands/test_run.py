@@ -202,3 +202,18 @@ def test_a_cell_that_is_skipped_says_why_and_is_no_failure(bench: Bench, options
     assert "(0 to run, 0 cached, 1 skipped)" in said.out
     assert "skipped" in said.out.splitlines()[1]
     assert "toy has no cases for causal models" in said.out.splitlines()[1]
+
+
+def test_the_first_failure_ends_a_run_that_is_to_fail_fast(
+    bench: Bench, options: list[object], editor_file: EditorFile
+) -> None:
+    path = editor_file("bad", "def edit(self, requests, *, memory, generator): raise EditError('no.')")
+    words = [*options, "--methods", "bad,none", "--plugin", path]
+
+    stopped = bench(*words, "--fail-fast")
+    rest = bench(*words)
+
+    assert (stopped.code, rest.code) == (1, 1)
+    assert "stopped at the first cell that failed; cells left: 1. The same command goes on with them.\n" in stopped.out
+    assert "2 cells (1 to run, 1 cached, 0 skipped)" in rest.out
+    assert "stopped" not in rest.out
