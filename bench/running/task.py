@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -199,5 +200,10 @@ def base_identity(cell: Cell) -> dict[str, object]:
     return {
         "dataset_config": dict(cell.dataset_config),
         **{name: getattr(cell, name) for name in _BASE_FIELDS},
-        **{name: version(name) for name in ("torch", "transformers")},
+        **{name: _version(name) for name in ("torch", "transformers")},
     }
+
+
+@cache
+def _version(name: str) -> str:
+    return version(name)

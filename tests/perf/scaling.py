@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +38,7 @@ from bench.records.result import completed
 from bench.records.schema import AnswerRow, CostRow, answers_frame, costs_frame, to_arrow
 from bench.records.spent import spent
 from bench.records.status import Status
+from bench.running.task import Message, Outcome, Task
 
 app = typer.Typer(add_completion=False)
 _PROBES = (
@@ -92,7 +94,7 @@ def open_(folder: Path) -> None:
 
 
 @app.command()
-def overhead(cells: Annotated[int, typer.Option(help="How many.")] = 100, workers: int = 1) -> None:
+def overhead(cells: Annotated[int, typer.Option(help="How many.")] = 100) -> None:
     """Say what a warm worker's driver spends between cells that take no time."""
     from bench.records.store import Store
     from bench.running.driver import run_sweep, survey
@@ -108,21 +110,35 @@ def overhead(cells: Annotated[int, typer.Option(help="How many.")] = 100, worker
     planned = plan(sweep)
     store.start("r", sweep.to_toml())
     todo = survey(planned, store, "r")
-    ends: list[float] = []
+    idle: list[float] = []
 
-    class Clock(Heartbeat):
-        def finished(self, card: Card) -> None:
-            super().finished(card)
-            ends.append(time.perf_counter())
+    class Watched(LocalEngine):
+        """Notes how long a worker waits, from its outcome to its next task."""
 
-    with Clock(store.run_folder("r"), {cell.key: cell for cell in todo.to_run}) as clock:
-        cards = run_sweep(sweep, todo, store, "r", LocalEngine(workers), clock)
+        def run(
+            self, cells: Sequence[Cell], task: Callable[[Cell], Task | None], on_message: Callable[[Message], None]
+        ) -> Generator[tuple[Cell, Outcome], None, None]:
+            since: list[float] = []
+
+            def timed(cell: Cell) -> Task | None:
+                found = task(cell)
+                idle.extend(time.perf_counter() - begun for begun in since)
+                since.clear()
+                return found
+
+            for found in super().run(cells, timed, on_message):
+                since.append(time.perf_counter())
+                yield found
+
+    started = time.perf_counter()
+    with Heartbeat(store.run_folder("r"), {cell.key: cell for cell in todo.to_run}) as observer:
+        cards = run_sweep(sweep, todo, store, "r", Watched(1), observer)
+    seconds = time.perf_counter() - started
     assert all(card.status == Status.DONE for card in cards)
-    warm = cards[workers:]
-    own = sum(card.seconds for card in warm) / workers
-    wall = ends[-1] - ends[workers - 1]
+    waits = 1000 * np.array(idle)
     print(
-        f"{len(warm)} warm cells: {1000 * own / len(warm):.1f} ms each of their own, {1000 * (wall - own) / len(warm):.1f} ms between"
+        f"{cells} cells in {seconds:.1f} s, the worker's start included; between two cells the driver took "
+        f"{np.median(waits):.1f} ms (median), {np.quantile(waits, 0.95):.1f} ms (p95)"
     )
     shutil.rmtree(folder)
 
