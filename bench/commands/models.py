@@ -132,7 +132,7 @@ def _stored(base: str, name: str, kind: ModelKind, further: Further, console: Co
             "splits": list(further.splits),
             "questions": made.questions,
             "questions_left_out": made.left_out,
-            "accuracy_learned": made.accuracy,
+            "accuracy_trained": made.accuracy,
             "accuracy_tune": made.accuracy_tune,
             "torch": torch.__version__,
             "transformers": version("transformers"),
