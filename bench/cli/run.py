@@ -23,8 +23,7 @@ _EPILOG = (  # \b keeps the lines as they are
     "\b\nSeveral configurations side by side; the quotes keep brackets from the shell:"
     "\n  bench run --methods 'mend[rank=64,steps=300],mend,ft[kl=true]' --set mend.lr=1e-3"
     "\nThe same sweep again, on two models:  bench run results/2026-11-23-facts/sweep.toml --models facts-gpt2-1m,gpt2"
-    "\nA thousand edits kept one after the other:"
-    "\n  bench run --methods mend,ft,none --edits 1000 --mode 'sequential:1000:every 100'"
+    "\nA thousand edits, each kept:  bench run --methods mend,ft,none --edits 1000 --mode sequential:1000:every100"
     "\nExample:  bench run --methods mend,ft --edits 100 --seeds 3 --set ft.lr=1e-4"
 )
 
@@ -59,7 +58,8 @@ def run(
             "--mode",
             help="Modes, separated by commas: single, each request edited alone; batch:n, n requests installed by one "
             "edit, for which learned editors are fitted, too; sequential:n, n edits made one after the other and kept, "
-            "the model looked at after 1, 10, 100, … of them, and each k-th with 'sequential:n:every k'.",
+            "the model looked at after 1, 10, 100, … of them, and each k-th with sequential:n:every k (no shell needs "
+            "quotes without that space).",
         ),
     ] = "single",
     edits: Annotated[int, typer.Option(help="Test edits a cell; a multiple of n in the modes of n.")] = 200,

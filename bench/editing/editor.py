@@ -112,6 +112,9 @@ class Editor(ABC, Generic[ConfigT]):
     def edit(self, requests: Sequence[EditRequest], *, memory: State | None, generator: torch.Generator) -> Edit:
         """Give one change that installs all the requests.
 
+        In a sequence the model has in its weights what all earlier edits changed there; edits of other kinds are not
+        in force, but remembered.
+
         Args:
             requests: at least one, at most `max_batch`.
             memory: what the previous edit of a sequence remembered, None at its start.

@@ -11,10 +11,10 @@ __all__ = ["SINGLE", "Mode", "parse_mode"]
 
 SINGLE = "single"
 _BATCH = re.compile(r"batch:([1-9]\d*)")
-_SEQUENTIAL = re.compile(r"sequential:([1-9]\d*)(?::every ([1-9]\d*))?")
+_SEQUENTIAL = re.compile(r"sequential:([1-9]\d*)(?::every ?([1-9]\d*))?")
 _FORMS = (
     "single, batch:n with n requests an edit, as in batch:5, or sequential:n with n edits kept one after the other, "
-    "as in sequential:100 or 'sequential:100:every 20'"
+    "as in sequential:100 or sequential:100:every20"
 )
 
 
@@ -34,6 +34,13 @@ class Mode:
     is_grouped: bool = False
     sequence: int = 0
     every: int = 0
+
+    @property
+    def name(self) -> str:
+        """How cells spell it."""
+        if self.is_sequential:
+            return f"sequential:{self.sequence}" + (f":every {self.every}" if self.every else "")
+        return f"batch:{self.at_once}" if self.is_grouped else SINGLE
 
     @property
     def is_sequential(self) -> bool:
@@ -61,7 +68,11 @@ class Mode:
 
 
 def parse_mode(text: str) -> Mode:
-    """Read `single`, `batch:n`, `sequential:n` or `sequential:n:every k`; raises ConfigError for anything else."""
+    """Read `single`, `batch:n`, `sequential:n` or `sequential:n:every k`, which may lack its space.
+
+    Raises:
+        ConfigError: it is anything else.
+    """
     if text == SINGLE:
         return Mode()
     if match := _BATCH.fullmatch(text):
@@ -70,7 +81,8 @@ def parse_mode(text: str) -> Mode:
         mode = Mode(is_grouped=True, sequence=int(match[1]), every=int(match[2] or 0))
         if mode.every > mode.sequence:
             raise ConfigError(
-                f"--mode is {text!r}; a sequence of {mode.sequence} edits has no {mode.every}th. Give a smaller k."
+                f"--mode is {text!r}; a checkpoint every {mode.every} edits never comes in a sequence of "
+                f"{mode.sequence}. Give a smaller k."
             )
         return mode
     hint = nearest(text, (SINGLE, "batch:n", "sequential:n", "sequential:n:every k"))

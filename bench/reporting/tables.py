@@ -28,7 +28,7 @@ DEFAULT_METRICS = (
     "peak_memory_bytes",
 )
 
-_OF_SEQUENCES = ("perplexity_ratio", "weight_change", "edits_until_collapse")  # beside those, where there are any
+_OF_SEQUENCES = ("perplexity_ratio", "weight_change", "edits_until_collapse")  # where there are any
 
 _ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 # Shown only where they differ between rows; the other columns are always there.
@@ -136,10 +136,14 @@ def build(run: RunData, metrics: Sequence[str] = ()) -> Table:
 
 
 def _default_metrics(modes: pd.Series) -> tuple[str, ...]:
-    if not any(parse_mode(mode).is_sequential for mode in modes.unique()):
+    are_sequential = [parse_mode(mode).is_sequential for mode in modes.unique()]
+    if not any(are_sequential):
         return DEFAULT_METRICS
     place = DEFAULT_METRICS.index("drawdown") + 1
-    return ("success_request_immediate", *DEFAULT_METRICS[:place], *_OF_SEQUENCES, *DEFAULT_METRICS[place:])
+    before, after = DEFAULT_METRICS[:place], DEFAULT_METRICS[place:]
+    if all(are_sequential):  # there is no room for more
+        after = ("edit_seconds",)
+    return ("success_request_immediate", *before, *_OF_SEQUENCES, *after)
 
 
 def _values(summary: pd.DataFrame, names: set[str]) -> dict[tuple[object, ...], dict[str, Value]]:

@@ -20,7 +20,7 @@ _FEWEST_ALONE = 5  # … but at least so many edits
 
 def edit_independently(trial: Trial) -> None:
     """Make the edits and score them, some at a time."""
-    groups, costs = trial.groups, trial.costs
+    groups, costs = trial.inquiries.groups, trial.costs
     _latency(trial)
     edit_cost, evaluate_cost, done = Cost(), Cost(), 0
     size = max(1, _AT_ONCE[trial.cell.application] // len(groups[0].places))
@@ -48,7 +48,7 @@ def edit_independently(trial: Trial) -> None:
 def _score(trial: Trial, edits: Sequence[Edit], groups: Sequence[Group]) -> None:
     """Ask each group's questions under its edit."""
     edit_of = {place: index for index, group in enumerate(groups) for place in group.places}
-    inquiry = trial.about(list(edit_of))
+    inquiry = trial.inquiries.about(edit_of)
     owner = [edit_of[question.case] for question in inquiry.questions]
     trial.rows.extend(trial.ask(inquiry, edits, owner, application=trial.cell.application))
 
@@ -56,8 +56,9 @@ def _score(trial: Trial, edits: Sequence[Edit], groups: Sequence[Group]) -> None
 def _latency(trial: Trial) -> None:
     """Time single edits, each alone in its batch, after one that is not counted."""
     trial.enter("edit")
-    few = max(_FEWEST_ALONE, _ALONE // len(trial.groups[0].places))
-    for index, group in enumerate([trial.groups[0], *trial.groups[:few]]):
+    groups = trial.inquiries.groups
+    few = max(_FEWEST_ALONE, _ALONE // len(groups[0].places))
+    for index, group in enumerate([groups[0], *groups[:few]]):
         generator = edit_generator(trial.cell.seed, [request.id for request in group.requests])
         with measured(trial.lm.device, memory=False) as cost:
             trial.editor.edit(group.requests, memory=None, generator=generator)

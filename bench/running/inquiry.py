@@ -53,12 +53,14 @@ class Inquiries:
         groups: of its requests.
         void: locality probes, by place of the case and id, that ask what another request of their group changes.
         own: the cases with their probes.
+        valid: of these questions those that are not void, by the place of their case.
         yardsticks: in sequential mode the fixed questions of each sequence, by its name.
     """
 
     groups: Sequence[Group]
     void: Collection[tuple[int, str]]
     own: Inquiry
+    valid: Mapping[int, Sequence[Question]]
     yardsticks: Mapping[str, Inquiry]
 
     @classmethod
@@ -72,18 +74,22 @@ class Inquiries:
         if mode.is_sequential:
             questions = [question for question in questions if question.probe.kind is not ProbeKind.TEXT]
         group_of = {place: group.name for group in groups for place in group.places}
+        valid: dict[int, list[Question]] = {}
+        for question in questions:
+            if (question.case, question.probe.id) not in void:
+                valid.setdefault(question.case, []).append(question)
         return cls(
             groups=groups,
             void=void,
             own=Inquiry(cases=cases, questions=questions, group_of=group_of),
+            valid=valid,
             yardsticks={group.id: yardstick(cases, group, void) for group in groups if mode.is_sequential},
         )
 
-    @property
-    def valid(self) -> Inquiry:
-        """Give the questions of the cases that the edited model is asked: none that is void."""
-        valid = [q for q in self.own.questions if (q.case, q.probe.id) not in self.void]
-        return replace(self.own, questions=valid)
+    def about(self, places: Iterable[int]) -> Inquiry:
+        """Give what the edited model is asked of the cases at some places: nothing that is void."""
+        questions = [question for place in sorted(places) for question in self.valid.get(place, ())]
+        return replace(self.own, questions=questions)
 
     def unedited(self, lm: LanguageModel, known: Known, phase: Phase) -> list[AnswerRow]:
         """Give the rows of a phase before any edit, of all questions."""

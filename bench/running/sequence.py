@@ -40,7 +40,7 @@ def edit_in_sequences(trial: Trial) -> list[str]:
     edit_cost, evaluate_cost = Cost(), Cost()
     forgotten = 0
     _warm_up(trial)
-    for number, group in enumerate(trial.groups):
+    for number, group in enumerate(trial.inquiries.groups):
         with Installed(trial.lm) as installed:
             sequence = _Sequence(trial, group, installed, done=number * len(group.places))
             for step in range(1, len(group.places) + 1):
@@ -49,7 +49,7 @@ def edit_in_sequences(trial: Trial) -> list[str]:
                     sequence.score(step)
                 add(evaluate_cost, cost)
             forgotten += installed.forgotten
-    count = sum(len(group.places) for group in trial.groups)
+    count = sum(len(group.places) for group in trial.inquiries.groups)
     trial.enter("evaluate", done=count)
     trial.costs.spent("edit", edit_cost)
     trial.costs.spent("evaluate", evaluate_cost)
@@ -60,7 +60,7 @@ def edit_in_sequences(trial: Trial) -> list[str]:
 def _warm_up(trial: Trial) -> None:
     """Make one edit that is neither kept nor counted."""
     trial.enter("edit")
-    first = trial.groups[0].requests[0]
+    first = trial.inquiries.groups[0].requests[0]
     trial.editor.edit([first], memory=None, generator=edit_generator(trial.cell.seed, [first.id]))
 
 
@@ -83,7 +83,7 @@ class _Sequence:
         self._memory: State | None = None
 
     def edit(self, step: int) -> Cost:
-        """Make one edit and put it in force; only the first of these is what the editor costs."""
+        """Make one edit and put it in force; gives what making it cost."""
         request = self._group.requests[step - 1]
         self._enter("edit", step)
         generator = edit_generator(self._trial.cell.seed, [request.id])
@@ -98,15 +98,15 @@ class _Sequence:
 
     def score(self, step: int) -> None:
         """Score the edit that was just made, the model as a whole if it is time for that, and all edits at the end."""
-        places, trial = self._group.places, self._trial
+        places, inquiries = self._group.places, self._trial.inquiries
         self._enter("evaluate", step)
-        self._ask(trial.about(places[step - 1 : step]))
+        self._ask(inquiries.about(places[step - 1 : step]))
         if step in self._checkpoints:
             change = self._installed.weight_change()
-            self._ask(trial.yardsticks[self._group.id], age_of={self._group.id: step}, weight_change=change)
+            self._ask(inquiries.yardsticks[self._group.id], age_of={self._group.id: step}, weight_change=change)
         if step == len(places):  # the last one has just been scored
             ages = {request.id: step - number for number, request in enumerate(self._group.requests, 1)}
-            self._ask(trial.about(places[:-1]), age_of=ages)
+            self._ask(inquiries.about(places[:-1]), age_of=ages)
 
     def _ask(self, inquiry: Inquiry, *, age_of: Mapping[str, int] = _NEW, weight_change: float | None = None) -> None:
         """Ask the model as it is now; what changes weights is written into it, and one edit at most is beside it."""

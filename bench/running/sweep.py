@@ -167,10 +167,9 @@ class _Method:
 
 
 def _method(spec: MethodSpec, mode: str, settings: Mapping[str, str]) -> _Method:
-    at_once = parse_mode(mode).at_once
-    return _Method(
-        spec=spec, mode=mode, setup=_Configured("methods", spec.name, {**settings, **spec.values}, at_once=at_once)
-    )
+    parsed = parse_mode(mode)
+    setup = _Configured("methods", spec.name, {**settings, **spec.values}, at_once=parsed.at_once)
+    return _Method(spec=spec, mode=parsed.name, setup=setup)
 
 
 class _Place(NamedTuple):

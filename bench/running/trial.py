@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,9 +17,7 @@ from bench.models.language_model import LanguageModel
 from bench.records.cell import Cell
 from bench.records.schema import AnswerRow, Phase
 from bench.running.costs import Costs
-from bench.running.grouping import Group
-from bench.running.inquiry import Inquiry
-from bench.running.questions import Question
+from bench.running.inquiry import Inquiries, Inquiry
 from bench.running.room import Room
 from bench.running.rows import answer_rows
 from bench.running.scoring import measure_edited, speak
@@ -42,9 +40,7 @@ class Trial:
         cell: its cell.
         lm: the base: the model, with what preparing the editor did to it.
         editor: prepared.
-        groups: of requests: what one edit installs, or one sequence.
-        own: the cell's cases with the questions that are put to the edited model.
-        yardsticks: the fixed questions of each sequence, by its name; none in other modes.
+        inquiries: the cell's groups of requests, and all that is asked.
         rows: answers, appended to as they come.
         costs: noted as they come.
         room: what is known of the memory.
@@ -54,9 +50,7 @@ class Trial:
     cell: Cell
     lm: LanguageModel
     editor: Editor[Any]
-    groups: Sequence[Group]
-    own: Inquiry
-    yardsticks: Mapping[str, Inquiry]
+    inquiries: Inquiries
     rows: list[AnswerRow]
     costs: Costs
     room: Room
@@ -97,12 +91,6 @@ class Trial:
             outputs=outputs,
             group_of=inquiry.group_of,
         )
-
-    def about(self, places: Sequence[int]) -> Inquiry:
-        """Give the questions of the cases at some places."""
-        wanted = set(places)
-        questions: list[Question] = [question for question in self.own.questions if question.case in wanted]
-        return Inquiry(cases=self.own.cases, questions=questions, group_of=self.own.group_of)
 
 
 def edit_generator(seed: int, ids: Sequence[str]) -> torch.Generator:

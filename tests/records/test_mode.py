@@ -51,7 +51,7 @@ def test_a_misspelt_mode_gets_the_nearest(text: str, meant: str) -> None:
 
 
 def test_checkpoints_further_apart_than_a_sequence_is_long_are_refused() -> None:
-    with pytest.raises(ConfigError, match="a sequence of 10 edits has no 11th"):
+    with pytest.raises(ConfigError, match="every 11 edits never comes in a sequence of 10"):
         parse_mode("sequential:10:every 11")
 
 
@@ -71,6 +71,16 @@ def test_a_sequence_is_looked_at_after_powers_of_ten_each_kth_edit_and_the_last(
     text: str, expected: tuple[int, ...]
 ) -> None:
     assert parse_mode(text).checkpoints == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [(same, same) for same in ("single", "batch:5", "sequential:9", "sequential:9:every 3")]
+    + [("sequential:9:every3", "sequential:9:every 3")],  # no shell needs quotes for it
+)
+def test_a_mode_has_one_name_however_it_was_spelt(text: str, name: str) -> None:
+    assert parse_mode(text).name == name
+    assert parse_mode(name) == parse_mode(text)
 
 
 def test_an_edit_of_a_sequence_installs_one_request_so_that_it_shares_the_fit_of_single_mode() -> None:

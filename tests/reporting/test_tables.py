@@ -82,6 +82,14 @@ def test_a_run_with_sequences_shows_by_default_what_is_of_use_for_them(store: St
     assert shown.index("success_request_immediate") + 1 == shown.index("success_request")
 
 
+def test_a_run_of_sequences_alone_leaves_out_what_there_is_no_room_for(store: Store, add_done: Any) -> None:
+    add_done(mode="sequential:12")
+
+    shown = [column.name for column in build(store.load("run")).columns if column.metric]
+
+    assert shown[-2:] == ["edits_until_collapse", "edit_seconds"]
+
+
 def test_two_seeds_are_one_row_and_a_failed_one_shows(store: Store, add_done: Any, add_failed: Any) -> None:
     add_done(seed=0)
     add_done(seed=1)
@@ -102,6 +110,20 @@ def test_a_failed_cell_is_a_row_with_its_reason_below(store: Store, add_done: An
     assert [(row.texts["method"], row.texts["status"]) for row in table.rows] == [("ke", "oom"), ("mend", "done")]
     assert table.rows[0].values == {}
     assert table.notes == ("oom: ke gpt2-3m facts single seed 0: in edit: 8 GiB wanted",)
+
+
+def test_a_note_of_several_cells_is_said_once(store: Store, add_done: Any) -> None:
+    add_done(method="ft", notes=("a batch was halved",))
+    for method, seed in (("ke", 0), ("mend", 0), ("mend", 1)):
+        add_done(method=method, seed=seed, notes=("3 rows left out",))
+    add_done(method="none")
+
+    table = build(store.load("run"), METRICS)
+
+    assert sorted(table.notes) == [
+        "note: ft gpt2-3m facts single: a batch was halved",
+        "note: ke, mend gpt2-3m facts single: 3 rows left out",
+    ]
 
 
 def test_a_run_with_only_failures_says_so(store: Store, add_failed: Any) -> None:

@@ -47,6 +47,13 @@ def edit(self, requests, *, memory, generator):
     delta = torch.full_like(self.lm.model.get_parameter(name), float(count))
     return WeightEdit(changes={name: Dense(delta)}, memory=State(values={"count": count}))
 """
+# Changes the lowest matrix first and the highest later, so that what lies below an edit is not what it was.
+_ALTERNATING = """
+def edit(self, requests, *, memory, generator):
+    name = self.lm.matrices("all")[0 if memory is None else -1].name
+    noise = torch.randn(self.lm.model.get_parameter(name).shape, generator=generator)
+    return WeightEdit(changes={name: Dense(0.3 * noise)}, memory=State())
+"""
 # Makes logits so large that the model is as sure of what is wrong as it can be.
 _BREAKING = """
 def edit(self, requests, *, memory, generator):
@@ -159,20 +166,50 @@ def test_the_divergence_is_from_the_model_before_any_edit_at_every_age(
     parameter = lm.model.get_parameter(lm.matrices("default")[-1].name)
     cases, made = cases_of(cell, lm), order(cell)
 
-    def logits(edit_id: str) -> torch.Tensor:
-        probe = next(probe for probe in cases[edit_id].probes if probe.id == "locality/3")
-        with torch.no_grad():
-            return lm.answers(lm.batch([(probe.prompt, probe.answer)])).logits.double().log_softmax(1)
-
-    before = {edit_id: logits(edit_id) for edit_id in made}
+    before = {edit_id: _log_softmax(lm, cases[edit_id], "locality/3") for edit_id in made}
     for number, edit_id in enumerate(made):
         noise = torch.randn(parameter.shape, generator=edit_generator(cell.seed, [edit_id]))
         parameter.data = parameter.data + (0.1 * parameter.data + 0.2 * noise)
         for asked in [edit_id] if number < 3 else made:
-            after = logits(asked)
+            after = _log_softmax(lm, cases[asked], "locality/3")
             expected = float((before[asked].exp() * (before[asked] - after)).sum(1).mean())
             age = 0 if number < 3 else 3 - made.index(asked)
             assert found[asked, age, "locality/3"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["causal", "seq2seq", "classifier"])
+def test_nothing_below_an_edit_is_replayed_that_an_earlier_one_changed(
+    kind: str, cells: CellMaker, run: Run, editor_file: EditorFile
+) -> None:
+    path = editor_file("alternating", _ALTERNATING)
+    options = {"kind": kind, "methods": ("alternating",), "plugins": (path,)}
+    (cell,) = cells(**options, modes=("sequential:2",), edits=2)
+
+    outcome = run(cell, plugins=(path,))
+
+    lm = load_model(cell.model)
+    (first, second), cases = order(cell), cases_of(cell, lm)
+    changes = {}
+    for place, edit_id in ((0, first), (-1, second)):
+        name = lm.matrices("all")[place].name
+        generator = edit_generator(cell.seed, [edit_id])
+        changes[name] = Dense(0.3 * torch.randn(lm.model.get_parameter(name).shape, generator=generator))
+    found = answers(outcome).set_index(["edit_id", "step", "probe_id"])
+    asked = [(first, 1, "request/0"), (first, 1, "locality/3"), (second, 0, "rephrase/1"), (second, 0, "locality/4")]
+    before = {where: _log_softmax(lm, cases[where[0]], where[2]) for where in asked}
+    with written(lm, WeightEdit(changes=changes)):
+        for edit_id, step, probe in asked:
+            row = found.loc[(edit_id, step, probe)]
+            assert row["log_prob"] == pytest.approx(log_prob(lm, cases[edit_id], probe), rel=1e-4)
+            if probe.startswith("locality"):
+                was, now = before[edit_id, step, probe], _log_softmax(lm, cases[edit_id], probe)
+                assert row["kl"] == pytest.approx(float((was.exp() * (was - now)).sum(1).mean()), rel=1e-3)
+
+
+def _log_softmax(lm: LanguageModel, case: EditCase, probe_id: str) -> torch.Tensor:
+    probe = next(probe for probe in case.probes if probe.id == probe_id)
+    with torch.no_grad():
+        return lm.answers(lm.batch([(probe.prompt, probe.answer)])).logits.double().log_softmax(1)
 
 
 def test_sequences_start_from_the_same_model(cells: CellMaker, run: Run, growing: Path) -> None:

@@ -215,6 +215,10 @@ def test_a_kind_that_a_dataset_has_no_cases_for_is_skipped_with_a_reason(sweep: 
         ({"modes": ("batch:3",)}, ConfigError, ("--edits 4", "groups of 3", "--mode batch:3", "Ask for 3 or 6")),
         ({"modes": ("batch:5",)}, ConfigError, ("groups of 5", "Ask for 5 with --edits")),
         ({"modes": ("batch:2", "batch:3"), "edits": 14}, ConfigError, ("groups of 3", "Ask for 12 or 18")),
+        ({"modes": ("sequental:2",)}, ConfigError, ("--mode is 'sequental:2'", "Did you mean 'sequential:n'?")),
+        ({"modes": ("sequential:2:every 3",)}, ConfigError, ("every 3 edits never comes in a sequence of 2",)),
+        ({"modes": ("sequential:3",)}, ConfigError, ("--edits 4", "sequences of 3", "Ask for 3 or 6")),
+        ({"modes": ("sequential:2",), "application": "factored"}, ConfigError, ("--application factored",)),
         ({"edits": 0}, ConfigError, ("--edits is 0", "at least 1")),
         ({"seeds": -1}, ConfigError, ("--seeds is -1", "at least 1")),
         ({"threads": 0}, ConfigError, ("--threads is 0",)),
@@ -280,6 +284,7 @@ def test_a_plugin_that_fails_to_import_is_named_with_its_reason(
         {"split": "tune"},
         {"threads": 2},
         {"modes": ("batch:2",)},
+        {"modes": ("sequential:2",)},
         {"kind": "seq2seq"},
         {"known_only": True},
         {"loading": LoadOptions(is_chat=True)},
@@ -290,6 +295,24 @@ def test_the_key_changes_with_what_can_change_a_number(sweep: SweepMaker, change
     base: dict[str, Any] = {"methods": ("ft",)}
 
     assert key(sweep(**base | changes)) != key(sweep(**base))
+
+
+@pytest.mark.parametrize(
+    ("mode", "application"), [("single", "factored"), ("batch:2", "factored"), ("sequential:2", "written")]
+)
+def test_the_application_is_by_default_that_of_the_mode_and_keys_know_the_result_only(
+    sweep: SweepMaker, mode: str, application: str
+) -> None:
+    (planned,) = plan(sweep(modes=(mode,)))
+
+    assert planned.cell.application == application
+    assert planned.cell.key == key(sweep(modes=(mode,), application=application))
+
+
+def test_a_mode_is_one_cell_however_it_is_spelt(sweep: SweepMaker) -> None:
+    (planned,) = plan(sweep(modes=("sequential:4:every2", "sequential:4:every 2")))
+
+    assert planned.cell.mode == "sequential:4:every 2"
 
 
 @pytest.mark.parametrize(
