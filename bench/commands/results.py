@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from rich.console import Console
 
+from bench.errors import StoreError
 from bench.registry import plugins
 from bench.reporting import formats, plots
 from bench.reporting.load import load
@@ -55,6 +56,8 @@ def draw(
         UnknownPlugin: there is no kind or metric of one of these names.
         ConfigError: this kind does not take these options.
     """
+    if (folder / "plots").is_symlink():
+        raise StoreError(f"{str(folder / 'plots')!r} is a link, which a results folder never holds. Delete it.")
     found = plots.find(kind)
     metrics = found.chosen(asked)
     beside = {} if published is None else {"published": plots.read_published(published)}

@@ -2,11 +2,13 @@
 
     python tests/perf/scaling.py make BIG/run --cells 10000 --edits 1000 --seeds 5
     python tests/perf/scaling.py open BIG/run
+    python tests/perf/scaling.py check BIG/run
     python tests/perf/scaling.py overhead --cells 100
 
 `make` writes cells as a driver does, but of invented answers, the same for all, and without syncing. `open` times what
-`bench table` does, in a process of its own, without an index and with one, and its peak memory. `overhead` computes
-cells that take no time, of the control on a tiny model, and says what is spent outside of them.
+`bench table` does, in a process of its own, without an index and with one, and its peak memory; `check` times what
+comes before a run goes on. `overhead` computes small cells of the control on a tiny model, and says how long the worker
+waits between two of them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import typer
 
-from bench.records.card import Card
+from bench.records.card import Card, read_card
 from bench.records.cell import Cell
 from bench.records.folder import FileFacts
 from bench.records.metrics import METRICS_VERSION
@@ -91,6 +93,15 @@ def open_(folder: Path) -> None:
         seconds, lines = time.perf_counter() - started, done.stdout.count("\n")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         print(f"{state}: {seconds:.1f} s, {lines} lines, peak of all so far {peak:.2f} GiB", flush=True)
+
+
+@app.command()
+def check(folder: Path) -> None:
+    """Time what the same command does first when it is given again: it checks every file of every cell."""
+    started = time.perf_counter()
+    cards = [read_card(path, verify=True) for path in (folder / "cells").iterdir()]
+    size = sum(facts.bytes for card in cards for facts in card.files.values())
+    print(f"{len(cards)} cells, {size / 2**30:.2f} GiB checked in {time.perf_counter() - started:.1f} s")
 
 
 @app.command()
