@@ -107,8 +107,8 @@ def _difference(one: _Found, other: _Found) -> str:
     differs = (values[0] != second) & ~(values[0].isna() & second.isna())
     if not differs.any():
         return ""
-    metric, edit, _ = differs[differs].index[0]
     first = differs[differs].index[0]
+    metric, edit, _ = first
     return f"{metric} of edit {edit!r} is {values[0][first]:.6g} and {second[first]:.6g}"
 
 

@@ -91,11 +91,19 @@ class RunData:
         known = read_index(self.folder)
         found = set() if known is None else set(known[SIGNATURE])
         tables = [] if known is None else [known[known[SIGNATURE].isin(signatures)]]
-        tables += [
-            self._summarised(keys).assign(**{SIGNATURE: name})
-            for name, keys in zip(signatures, groups.values(), strict=True)
-            if name not in found
-        ]
+        stored: list[
+            pa.Table
+        ] = []  # joined before they become one frame: a frame for each of 10,000 would take a minute
+        for name, keys in zip(signatures, groups.values(), strict=True):
+            if name in found:
+                continue
+            card = self.cards[keys[0]]
+            if len(keys) == 1 and card.metrics_version == METRICS_VERSION:
+                table = _read(self._path(card, "summary"), "summary")
+                stored.append(table.append_column(SIGNATURE, pa.repeat(pa.scalar(name), len(table))))
+            else:
+                tables.append(self._pooled(keys).assign(**{SIGNATURE: name}))
+        tables += [pa.concat_tables(stored).to_pandas()] if stored else []
         filled = [table for table in tables if len(table)]
         if not filled:
             return empty("summary").assign(**{SIGNATURE: pd.Series(dtype="str")}).astype({"parameters": "Int64"})
@@ -107,11 +115,9 @@ class RunData:
         labels = {name: config[keys[0]] for name, keys in zip(signatures, groups.values(), strict=True)}
         return whole.assign(config=whole[SIGNATURE].map(labels))
 
-    def _summarised(self, keys: list[str]) -> pd.DataFrame:
-        """The summary of one group of cells: as it is stored beside a cell that is alone, computed otherwise."""
+    def _pooled(self, keys: list[str]) -> pd.DataFrame:
+        """The summary of one group of cells, computed from scores and costs."""
         cards = [self.cards[key] for key in keys]
-        if len(cards) == 1 and cards[0].metrics_version == METRICS_VERSION:
-            return self._table(cards[0], "summary")
         scores = self._all("scores", [self._scores(card) for card in cards])
         costs = self._all("costs", [self._table(card, "costs") for card in cards])
         return summarise(self.cells[self.cells["key"].isin(keys)], scores, costs)
@@ -154,7 +160,10 @@ class RunData:
         return score(card.key, self._table(card, "answers"))
 
     def _table(self, card: Card, name: str) -> pd.DataFrame:
-        return read_table(self.folder / "cells" / card.cell.folder / f"{name}.parquet", name)
+        return read_table(self._path(card, name), name)
+
+    def _path(self, card: Card, name: str) -> Path:
+        return self.folder / "cells" / card.cell.folder / f"{name}.parquet"
 
     def _all(self, name: str, tables: list[pd.DataFrame]) -> pd.DataFrame:
         filled = [table for table in tables if len(table)]
@@ -168,12 +177,16 @@ def read_table(path: Path, name: str) -> pd.DataFrame:
         path: of the parquet file.
         name: which table it is, of schema.SCHEMAS.
     """
+    return cast(pd.DataFrame, _read(path, name).to_pandas())
+
+
+def _read(path: Path, name: str) -> pa.Table:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = _completed(file.read(), SCHEMAS[name])
+            table = _completed(file.read(use_threads=False), SCHEMAS[name])
         if not table.schema.equals(SCHEMAS[name]):
             raise StoreError(f"{str(path)!r} has not the columns of {name!r}; it is of another version.")
-        return cast(pd.DataFrame, table.to_pandas())
+        return table
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"{str(path)!r} can not be read: {error}. Run the same sweep again.") from error
 

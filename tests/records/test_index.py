@@ -34,15 +34,15 @@ def run(store: Store, make_cell: MakeCell, make_result: MakeResult) -> Path:
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Note each summary that is computed or read from a cell's folder."""
+    """Note each table that is read from a cell's folder."""
     noted: list[str] = []
-    summarised = RunData._summarised
+    read = run_data._read
 
-    def summarise(self: RunData, keys: list[str]) -> pd.DataFrame:
-        noted.extend(keys[:1])
-        return summarised(self, keys)
+    def note(path: Path, name: str) -> Any:
+        noted.append(name)
+        return read(path, name)
 
-    monkeypatch.setattr(RunData, "_summarised", summarise)
+    monkeypatch.setattr(run_data, "_read", note)
     return noted
 
 
@@ -52,7 +52,6 @@ def test_with_an_index_the_same_summary_is_given_and_no_other_file_read(
     before = RunData(run).summary
     RunData(run).refresh_index()
     noted = counted(monkeypatch)
-    monkeypatch.setattr(run_data, "read_table", None)
 
     found = RunData(run).summary
 
@@ -72,7 +71,7 @@ def test_only_what_is_new_is_computed(
     found = RunData(run).summary
     (run / FILE).unlink()
 
-    assert len(noted) == 1
+    assert noted == ["scores", "scores", "costs", "costs"]
     pd.testing.assert_frame_equal(found, RunData(run).summary)
 
 
