@@ -14,11 +14,11 @@ from bench.models.language_model import LanguageModel
 from bench.running.measure import Measure
 from bench.running.questions import Question, ask
 
-__all__ = ["Choice", "choose", "fitting", "rows_left_out"]
+__all__ = ["Choice", "choose", "fitting", "kept_from_fit", "rows_left_out"]
 
 _AT_ONCE = 64  # cases that the unedited model is asked about together
 _SPARE_TOKENS = 8  # what tokenizers put around a text, and the space between a prompt and its answer
-_NAMED = 20  # cases that do not fit of which a card says why; it must not grow with the dataset
+_NAMED = 20  # cases that do not fit and are named on a card, which must not grow with the dataset
 
 Asking = Callable[[Sequence[Question]], Sequence[Measure]]
 
@@ -88,15 +88,25 @@ def choose(lm: LanguageModel, cases: Iterable[EditCase], count: int, *, asking: 
     return Choice(cases=kept, problems=passed, unknown=unknown if asking else None)
 
 
-def fitting(lm: LanguageModel, cases: Iterable[EditCase]) -> tuple[list[EditCase], int]:
-    """Give the cases that fit into the model, and how many do not: a fit draws from what this gives."""
-    kept, left_out = [], 0
+def fitting(lm: LanguageModel, cases: Iterable[EditCase]) -> tuple[list[EditCase], list[str]]:
+    """Give the cases that fit into the model, and the ids of those that do not: a fit draws from what this gives."""
+    kept, left_out = [], []
     for case in cases:
         if _problem(lm, case) is None:
             kept.append(case)
         else:
-            left_out += 1
+            left_out.append(case.request.id)
     return kept, left_out
+
+
+def kept_from_fit(fit: Sequence[str], tune: Sequence[str]) -> list[str]:
+    """Give a note that counts and names the cases of both splits that do not fit; none if all do."""
+    ids = [*fit, *tune]
+    if not ids:
+        return []
+    names = ", ".join(map(repr, ids[:_NAMED])) + (", …" if len(ids) > _NAMED else "")
+    counts = f"{len(fit)} of the fit split, {len(tune)} of the tune split"
+    return [f"cases kept from the fit because they do not fit into the model: {counts} ({names})"]
 
 
 def rows_left_out(dataset: Dataset[Any]) -> list[str]:

@@ -16,7 +16,7 @@ from bench.editing.learner import Diverged
 from bench.errors import DataError
 from bench.models.language_model import LanguageModel
 from bench.records.canonical import key_of
-from bench.running.choice import fitting
+from bench.running.choice import fitting, kept_from_fit
 from bench.running.clock import Cost, measured
 from bench.running.surroundings import seeded
 from bench.running.task import Checkpoint, Fitted, Message, Progress, Task, diverged_identity
@@ -94,9 +94,7 @@ class Fitting:
         if prepares(cls):
             cases, too_long = fitting(self._lm, cases)
             tune, too_long_to_tune = fitting(self._lm, tune)
-            if too_long + too_long_to_tune:
-                left_out = f"{too_long} of the fit split, {too_long_to_tune} of the tune split"
-                self._notes.append(f"cases kept from the fit because they do not fit into the model: {left_out}")
+            self._notes += kept_from_fit(too_long, too_long_to_tune)
         checkpoint = self._task.checkpoint
         return PreparationData(
             cases=tuple(cases),

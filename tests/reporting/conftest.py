@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 def add_done(store: Store) -> Callable[..., Cell]:
     """Write a finished cell with 12 edits into the run `run`."""
 
-    def add(success: float = 0.9, lost: float = 0.1, environment: Any = None, **fields: Any) -> Cell:
+    def add(success: float = 0.9, lost: float = 0.1, environment: Any = None, notes: Any = (), **fields: Any) -> Cell:
         cell = _cell(**fields)
         generator = np.random.default_rng(0)
         rows = []
@@ -55,6 +55,7 @@ def add_done(store: Store) -> Callable[..., Cell]:
             costs=costs_frame(cell.key, costs),
             environment=environment or {},
             parameters=3,
+            notes=notes,
             **TIMES,
         )
         store.write("run", cell, result)

@@ -11,7 +11,7 @@ from bench.editing.request import EditCase
 from bench.errors import DataError
 from bench.models.language_model import LanguageModel
 from bench.running import choice
-from bench.running.choice import choose, fitting
+from bench.running.choice import choose, fitting, kept_from_fit
 from bench.running.measure import Measure
 from bench.running.questions import Question
 from bench.running.scoring import measure_unedited
@@ -62,7 +62,7 @@ def test_a_text_of_one_token_can_not_be_scored_and_is_left_out(lm: LanguageModel
     cases[0] = replace(cases[0], probes=(replace(cases[0].probes[0], id="text", prompt="", answer="a"),))
 
     assert ids(choose(lm, cases, 2).cases) == ids(cases[1:])
-    assert fitting(lm, cases)[1] == 1
+    assert fitting(lm, cases)[1] == ["tiny/0000"]
 
 
 def test_no_more_cases_are_read_than_are_wanted(lm: LanguageModel) -> None:
@@ -117,6 +117,16 @@ def test_a_card_names_twenty_cases_that_do_not_fit_and_counts_all(lm: LanguageMo
     assert count.endswith("do not fit into the model: 25")
     assert [note.split("'")[1] for note in named] == ids(cases[:20])
     assert rest == "5 more cases that do not fit are not named here"
+
+
+def test_cases_kept_from_a_fit_are_counted_and_the_first_twenty_named() -> None:
+    assert kept_from_fit([], []) == []
+
+    (few,), (many,) = kept_from_fit(["a"], ["b", "c"]), kept_from_fit([f"f{i}" for i in range(21)], ["t"])
+
+    assert few.endswith(": 1 of the fit split, 2 of the tune split ('a', 'b', 'c')")
+    assert ": 21 of the fit split, 1 of the tune split ('f0', " in many
+    assert many.endswith(", 'f19', …)")
 
 
 def test_known_cases_are_looked_for_some_at_a_time(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +188,7 @@ def test_a_fit_draws_from_what_fits(lm: LanguageModel) -> None:
     kept, left_out = fitting(lm, cases)
 
     assert ids(kept) == ["tiny/0000", "tiny/0001", "tiny/0003"]
-    assert left_out == 1
+    assert left_out == ["tiny/0002"]
 
 
 def test_what_is_surely_short_is_not_tokenised_for_a_fit(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +205,6 @@ def test_what_is_surely_short_is_not_tokenised_for_a_fit(lm: LanguageModel, monk
 
     monkeypatch.setattr(type(lm.encoder), "encode", counting)
 
-    assert fitting(lm, cases) == (cases, 0)
+    assert fitting(lm, cases) == (cases, [])
     assert encoded[0] == "Łódź is in"
     assert cases[0].request.prompt not in encoded

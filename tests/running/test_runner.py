@@ -218,7 +218,8 @@ def test_cases_that_do_not_fit_are_kept_from_the_fit_and_counted(cells: CellMake
 
     assert outcome.result.status == Status.DONE
     assert outcome.result.notes[-1] == (
-        "cases kept from the fit because they do not fit into the model: 2 of the fit split, 2 of the tune split"
+        "cases kept from the fit because they do not fit into the model: 2 of the fit split, 2 of the tune split "
+        "('tiny/0000', 'tiny/0001', 'tiny/0200', 'tiny/0201')"
     )
     assert run(cell, fitted=outcome.fitted).result.notes == outcome.result.notes
 
