@@ -7,8 +7,8 @@ import shlex
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from bench.records.card import Card
 from bench.records.pulse import Pulse, RunningCell, read_pulse
 from bench.records.run_data import RunData
 from bench.records.status import Status
@@ -52,7 +52,7 @@ def status(folder: Path, *, as_json: bool) -> str:
     return "".join(plain(line) + "\n" for line in lines)
 
 
-def _wrong(run: RunData) -> list[Any]:
+def _wrong(run: RunData) -> list[Card]:
     return [card for card in run.cards.values() if card.status not in _FINE]
 
 

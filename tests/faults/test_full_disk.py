@@ -73,5 +73,6 @@ def test_a_limit_on_the_size_of_files_is_told_in_the_same_way(command: list[str]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert said.returncode == 2, said.stderr
-    assert "can not be written: File too large" in said.stderr
+    assert "can not be written: " in said.stderr
+    assert "File too large. Make room" in said.stderr
     assert list((tmp_path / "out" / "r" / "cells").iterdir()) == []
