@@ -25,14 +25,13 @@ def test_ticks_of_durations_are_round(ax: Axes) -> None:
     edge = set_values(ax, "y", [0.02, 0.2, 3.0], "seconds")
 
     assert edge is None
-    assert ticks(ax, "y") == ["20 ms", "50 ms", "100 ms", "200 ms", "500 ms", "1 s", "2 s"] or len(ticks(ax, "y")) <= 6
-    assert all(text.split()[0].rstrip("0") in ("1", "2", "3", "5") for text in ticks(ax, "y"))
+    assert ticks(ax, "y") == ["30 ms", "100 ms", "300 ms", "1 s", "3 s"]
 
 
 def test_ticks_of_sizes_are_round_in_powers_of_two(ax: Axes) -> None:
-    set_values(ax, "y", [2.0**20, 1000 * 2.0**20], "bytes")
+    set_values(ax, "y", [2.0**20, 30 * 2.0**20, 1000 * 2.0**20], "bytes")
 
-    assert {"1 MiB", "10 MiB", "100 MiB"} <= set(ticks(ax, "y"))
+    assert ticks(ax, "y") == ["1 MiB", "10 MiB", "100 MiB", "1 GiB"]
 
 
 def test_what_is_far_below_all_others_is_below_the_axis(ax: Axes) -> None:

@@ -66,7 +66,7 @@ def test_equal_values_give_a_figure(kind: str, value: float, make_summary: Any, 
 
 
 @KINDS
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_not_drawn(
     kind: str, value: float, make_summary: Any, draw: Any, words: Any
 ) -> None:

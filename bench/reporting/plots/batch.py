@@ -12,7 +12,7 @@ from bench.reporting.plots.figure import empty_drawing, panels
 from bench.reporting.plots.kind import Drawing, Kind, Material
 from bench.reporting.plots.lines import Part, Places, Series, line_figure, series_of
 from bench.reporting.plots.published import note, published_rows, with_published
-from bench.reporting.plots.rows import joined, measured_rows, undone
+from bench.reporting.plots.rows import joined, measured_rows, tuples, undone
 from bench.reporting.plots.wording import counts
 
 __all__ = ["KIND"]
@@ -25,7 +25,8 @@ def draw(material: Material) -> Drawing:
     """Draw a panel a metric, requests installed at once to the right; models and data are rows of panels."""
     rows = measured_rows(material)
     modes = {mode: parse_mode(mode) for mode in dict.fromkeys(rows["mode"])}
-    rows = rows[[not modes[mode].is_sequential for mode in rows["mode"]]]
+    is_sequential = [mode for mode, parsed in modes.items() if parsed.is_sequential]
+    rows = rows[~rows["mode"].isin(is_sequential)]
     rows = rows.assign(x=[float(modes[mode].at_once) for mode in rows["mode"]])
     sizes = rows.groupby(list(_GROUP), sort=False, dropna=False)["x"].transform("nunique")
     drawn = rows[sizes > 1]
@@ -38,7 +39,7 @@ def draw(material: Material) -> Drawing:
         for metric in material.metrics
         if (lines := _lines(group.rows, metric, material))
     ]
-    models = ", ".join(dict.fromkeys(f"{row.model} on {row.dataset}" for row in drawn.itertuples()))
+    models = ", ".join(dict.fromkeys(f"{row.model} on {row.dataset}" for row in tuples(drawn)))
     sentences = [models, f"bars: 95 % intervals over groups, or single edits, {counts(drawn)}", joined(parts)]
     drawn = with_published(drawn, parts)
     values = sorted(set(drawn["x"]))

@@ -15,7 +15,7 @@ from bench.reporting.numbers import duration
 from bench.reporting.plots.figure import Panel, caption, empty_drawing, new_figure, panels
 from bench.reporting.plots.kind import Drawing, Kind, Material
 from bench.reporting.plots.lines import name_ends, name_of
-from bench.reporting.plots.rows import measured_rows, named, undone
+from bench.reporting.plots.rows import measured_rows, named, tuples, undone
 from bench.reporting.plots.scales import above_gap, set_places, set_values
 from bench.reporting.plots.wording import counts, cut
 from bench.reporting.style import Look
@@ -29,6 +29,7 @@ __all__ = ["KIND"]
 _GROUP = ("model", "dataset", "split", "mode", "dtype", "device", "application")
 _FEWEST, _MOST = 100.0, 1e9  # edits that the axis reaches, at least and at most
 _BEYOND = 5  # times the last crossing
+_DECADES = 3  # from which on only every second has a tick
 _POINTS = 200  # of a curve
 _NEARLY_NONE = 0.01  # of a method's fit: what others spend on theirs, if they count as not fitted
 _LINES = 2  # of a name: how many of these are told
@@ -57,7 +58,7 @@ def draw(material: Material) -> Drawing:
         shown, below = _shown(group.rows, found)
         names.append(_draw_panel(ax, Panel(group.title, shown), found, material))
         if len(below):
-            cheap = [f"{named(row)} ({duration(row.edit)} an edit)" for row in below.itertuples()]
+            cheap = [f"{named(row)} ({duration(row.edit)} an edit)" for row in tuples(below)]
             sentences.append(f"below the axis: {', '.join(cheap)}")
     caption(figure, [*dict.fromkeys(sentences), undone(material)])
     figure.draw_without_rendering()
@@ -129,13 +130,14 @@ def _last(crossings: pd.DataFrame) -> float:
 
 def _draw_panel(ax: Axes, panel: Panel, crossings: pd.DataFrame, material: Material) -> list[Annotation]:
     edits = np.geomspace(1, _last(crossings), _POINTS)
-    set_places(ax, [10.0**tens for tens in range(round(math.log10(edits[-1])) + 1)], "{:,.0f}".format)
+    tens = round(math.log10(edits[-1]))
+    set_places(ax, [10.0**power for power in range(0, tens + 1, 2 if tens > _DECADES else 1)], "{:,.0f}".format)
     ax.set_xlim(1, edits[-1])
     rows = panel.rows
     ends = [*(rows["fit"] + rows["edit"]), *(rows["fit"] + edits[-1] * rows["edit"])]
     set_values(ax, "y", ends, "seconds", has_edge=False)
     names = []
-    for row in rows.itertuples():
+    for row in tuples(rows):
         look: Look = material.looks[row.method, row.config]
         total = row.fit + edits * row.edit
         low, high = row.fit_low + edits * row.edit_low, row.fit_high + edits * row.edit_high

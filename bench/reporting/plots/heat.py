@@ -15,7 +15,7 @@ from bench.reporting.formats import plain
 from bench.reporting.numbers import amount, quantity
 from bench.reporting.plots.figure import Panel, caption, empty_drawing, new_figure, panels
 from bench.reporting.plots.kind import Drawing, Kind, Material
-from bench.reporting.plots.rows import measured_rows, undone
+from bench.reporting.plots.rows import measured_rows, tuples, undone
 from bench.reporting.plots.scales import is_log
 from bench.reporting.plots.wording import counts, cut
 
@@ -69,7 +69,7 @@ def _draw_panel(
 ) -> None:
     means = np.full((len(methods), len(models)), np.nan)
     names = list(models["model"])
-    for row in panel.rows.itertuples():
+    for row in tuples(panel.rows):
         place = methods.index((row.method, row.config)), names.index(row.model)
         means[place] = row.mean
         text = quantity(float(row.mean), metric.unit, float(row.ci_low), float(row.ci_high)).replace(" ±", "\n±")
@@ -82,7 +82,7 @@ def _draw_panel(
     for place in zip(*np.nonzero(np.isnan(means)), strict=True):
         _write(ax, place, _status(material.tables.cells, methods[place[0]], names[place[1]]), "#666666")
     ax.grid(visible=False)
-    ax.set_xticks(range(len(names)), [_model(row) for row in models.itertuples()], parse_math=False)
+    ax.set_xticks(range(len(names)), [_model(row) for row in tuples(models)], parse_math=False)
     labels = [material.labels[method].replace("\n", " ") for method in methods]
     ax.set_yticks(range(len(methods)), [cut(label, _NAME) for label in labels], parse_math=False)
     ax.tick_params(length=0, labelsize=8)

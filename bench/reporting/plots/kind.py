@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -98,8 +98,11 @@ class Material:
         set, or `WHOLE` for a method's default.
         """
         kinds = set(self.tables.cells["model_kind"]) if "model_kind" in self.tables.cells else set()
-        like = [self._like(method, config) for method, config in self._published_series]
-        rows = self.published.assign(like=like) if len(self.published) else pd.DataFrame(columns=["kind", *_LIKE])
+        if not len(self.published):
+            return pd.DataFrame(columns=["kind", *_LIKE])
+        pairs = zip(self.published["method"], self.published["config"], strict=True)
+        like = pd.Series([self._like(*pair) for pair in pairs], self.published.index, dtype="object")
+        rows = self.published.assign(like=like)
         return rows[rows["like"].notna() & rows["kind"].isin(kinds)]
 
     @cached_property
@@ -117,10 +120,6 @@ class Material:
             method: [field for field in own[0] if all(field in fields for fields in own)]
             for method, own in configs.items()
         }
-
-    @property
-    def _published_series(self) -> Iterable[tuple[str, str]]:
-        return zip(self.published["method"], self.published["config"], strict=True) if len(self.published) else ()
 
     def _like(self, method: str, config: str) -> str | None:
         own = [found for name, found in self._series if name == method]

@@ -44,6 +44,7 @@ class Series:
         label: its name in a few short lines.
         rows: columns x, mean, ci_low, ci_high; sorted by x.
         is_published: shown with open markers.
+        is_thin: stands behind another line of the same method.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Series:
     label: str
     rows: pd.DataFrame
     is_published: bool = False
+    is_thin: bool = False
 
 
 class Part(NamedTuple):
@@ -216,14 +218,14 @@ def _draw_line(ax: Axes, one: Series, x: npt.NDArray[np.float64], shown: npt.NDA
     rows = one.rows[shown]
     mean = rows["mean"].to_numpy(np.float64)
     arms = np.array([mean - rows["ci_low"], rows["ci_high"] - mean], dtype=np.float64)
-    style: dict[str, Any] = {"color": one.look.colour, "marker": one.look.marker, "markersize": 5.5, "zorder": 3}
-    style |= {"markeredgecolor": one.look.colour if one.is_published else "white", "markeredgewidth": 0.7}
+    is_thin = one.is_thin or one.is_published
+    style: dict[str, Any] = {"color": one.look.colour, "marker": one.look.marker, "zorder": 2.5 if is_thin else 3}
+    style |= {"markersize": 3.5 if one.is_thin else 5.5, "markeredgewidth": 0.7, "alpha": 0.7 if one.is_thin else 1}
+    style |= {"markeredgecolor": one.look.colour if one.is_published else "white"}
     style |= {"markerfacecolor": "white" if one.is_published else one.look.colour}
+    style |= {"lw": 0.8 if is_thin else 1.3, "elinewidth": 0.6 if one.is_thin else 0.9}
     dashes = (0, one.look.dashes) if one.look.dashes else "solid"
-    width = 0.8 if one.is_published else 1.3
-    ax.errorbar(
-        x[shown], mean, yerr=np.clip(np.nan_to_num(arms), 0, None), linestyle=dashes, lw=width, elinewidth=0.9, **style
-    )
+    ax.errorbar(x[shown], mean, yerr=np.clip(np.nan_to_num(arms), 0, None), linestyle=dashes, **style)
 
 
 def _beside(ax: Axes, x: npt.NDArray[np.float64], share: float, is_log: bool) -> npt.NDArray[np.float64]:

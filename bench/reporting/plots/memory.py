@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,7 @@ def _draw_references(ax: Axes, rows: pd.DataFrame, limit: tuple[float, str] | No
     need = weights["weight_bytes"].to_numpy(np.float64)
     low, high = ax.get_ylim()
     ax.plot(x, need, ".-", color="#AAAAAA", lw=0.9, ms=4, zorder=1)
-    note = {"fontsize": 7, "color": GREY, "parse_math": False, "textcoords": "offset points"}
+    note: dict[str, Any] = {"fontsize": 7, "color": GREY, "parse_math": False, "textcoords": "offset points"}
     ax.annotate("weights", (x[0], need[0]), xytext=(3, -3), va="top", **note)
     low = min(low, need.min() / 1.6)
     if limit is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -15,7 +15,7 @@ from bench.records.statistics import Interval, estimate
 from bench.records.status import Status
 from bench.reporting.plots.figure import Panel, caption, empty_drawing, new_figure, panels
 from bench.reporting.plots.kind import Drawing, Kind, Material
-from bench.reporting.plots.rows import undone
+from bench.reporting.plots.rows import tuples, undone
 from bench.reporting.plots.wording import cut
 from bench.reporting.style import WHOLE
 
@@ -37,10 +37,11 @@ _COLUMNS = ("metric", "first", "second", "mean", "ci_low", "ci_high", "n")
 
 
 class _Method(NamedTuple):
-    """The cells of one method and configuration, by seed."""
+    """The score rows of one method and configuration; `cell` is the seed."""
 
     name: str
-    cells: dict[str, int]
+    label: str  # with the whole configuration
+    rows: pd.DataFrame
 
 
 def draw(material: Material) -> Drawing:
@@ -53,11 +54,11 @@ def draw(material: Material) -> Drawing:
     groups = panels(rows, same, silent=("parameters", "edits", *_SAME_DATA))
     metrics = [metric for metric in material.metrics if (rows["metric"] == metric.name).any()]
     most = max(int(group.rows.groupby("metric").size().max()) for group in groups)
-    names = [_pair(row) for row in rows.itertuples()]
+    longest = max(len(_pair(row)) for row in tuples(rows))
     figure, axes = new_figure(
         len(groups) * len(metrics),
         columns=len(metrics),
-        width=2.6 + _CHARACTER * max(map(len, names)) / len(metrics),
+        width=2.6 + _CHARACTER * longest / len(metrics),
         height=max(1.6, 0.9 + _ROW * most),
     )
     for place, (ax, (group, metric)) in enumerate(zip(axes, itertools.product(groups, metrics), strict=True)):
@@ -68,7 +69,7 @@ def draw(material: Material) -> Drawing:
         f"of more than {_MOST} pairs those with the best method" if most < _pairs(rows) else "",
     ]
     caption(figure, [*told, material.settings, undone(material)])
-    return Drawing(figure, rows)
+    return Drawing(figure, rows.drop(columns="pairs"))
 
 
 KIND = Kind(
@@ -86,64 +87,67 @@ def _differences(material: Material) -> pd.DataFrame:
     done = cells[cells["status"] == Status.DONE] if "status" in cells else cells.iloc[:0]
     same = [name for name in (*_SAME, *_SAME_DATA) if name in done]
     found: list[dict[str, Any]] = []
-    if not len(done) or not len(material.tables.scores):
-        return pd.DataFrame(columns=[*same, *_COLUMNS])
+    parts = {part for metric in material.metrics for part in metric.parts}
+    scores = material.tables.scores
+    rows_of = {str(cell): rows for cell, rows in scores[scores["metric"].isin(parts)].groupby("cell", sort=False)}
+    done = done[done["key"].isin(rows_of)] if len(done) else done
     texts = done[same].astype("str")
-    for _, members in done.groupby([texts[name] for name in same], sort=False):
-        methods = _methods(members, material)
+    for _, members in done.groupby([texts[name] for name in same], sort=False) if len(done) else ():
+        methods = _methods(members, material, rows_of)
         common = {name: members[name].iloc[0] for name in same}
-        pairs = _chosen(methods, material.metrics[0], material.tables.scores)
+        pairs = _chosen(methods, material.metrics[0])
         for metric in material.metrics:
             for first, second in pairs:
-                difference = _difference(first, second, metric, material.tables.scores)
+                difference = _difference(first, second, metric)
                 if difference is not None and math.isfinite(difference.mean):
                     numbers = dict(zip(_COLUMNS[3:], difference, strict=True))
                     names = {"metric": metric.name, "first": first.name, "second": second.name}
+                    names |= {"first_label": first.label, "second_label": second.label}
                     found.append({**common, **names, **numbers, "pairs": math.comb(len(methods), 2)})
     return pd.DataFrame(found, columns=None if found else [*same, *_COLUMNS])
 
 
-def _methods(members: pd.DataFrame, material: Material) -> list[_Method]:
+def _methods(members: pd.DataFrame, material: Material, rows_of: Mapping[str, pd.DataFrame]) -> list[_Method]:
     """The methods of one group; a configuration is in the name only where the method has several here."""
-    several = members.groupby("method", sort=False)["config"].nunique() > 1
+    configs = members.drop_duplicates(["method", "config"])["method"].astype("str").tolist()
     found = []
     for (method, config), own in members.groupby(["method", "config"], sort=False):
-        label = material.labels[str(method), str(config) if several[method] else WHOLE]
-        seeds = dict(zip(own["key"].astype("str"), own["seed"].astype("int64"), strict=True))
-        found.append(_Method(label.replace("\n", " "), seeds))
+        label = material.labels[str(method), str(config) if configs.count(str(method)) > 1 else WHOLE]
+        # A seed draws the same groups for all methods, so cells of one seed go together.
+        rows = [rows_of[key].assign(cell=str(seed)) for key, seed in zip(own["key"], own["seed"], strict=True)]
+        found.append(_Method(label.replace("\n", " "), str(own["label"].iloc[0]), pd.concat(rows, ignore_index=True)))
     return found
 
 
-def _chosen(methods: Sequence[_Method], metric: Metric, scores: pd.DataFrame) -> list[tuple[_Method, _Method]]:
+def _chosen(methods: Sequence[_Method], metric: Metric) -> list[tuple[_Method, _Method]]:
     """All pairs, or those of the best method if there are too many."""
     pairs = list(itertools.combinations(methods, 2))
     if len(pairs) <= _MOST:
         return pairs
-    sign = -1 if metric.better == "lower" else 1
-    means = [_mean(method, metric, scores) * sign for method in methods]
-    best = methods[max(range(len(methods)), key=means.__getitem__)]
+    goodness = [_goodness(method, metric) for method in methods]
+    best = methods[max(range(len(methods)), key=goodness.__getitem__)]
     return [(best, other) for other in methods if other is not best]
 
 
-def _mean(method: _Method, metric: Metric, scores: pd.DataFrame) -> float:
-    rows = scores[scores["cell"].isin(method.cells) & (scores["metric"] == metric.parts[0])]
-    return float(rows["value"].sum() / rows["weight"].sum()) if len(rows) else -math.inf
+def _goodness(method: _Method, metric: Metric) -> float:
+    rows = method.rows[method.rows["metric"] == metric.parts[0]]
+    if not len(rows):
+        return -math.inf
+    mean = float(rows["value"].sum() / rows["weight"].sum())
+    return -mean if metric.better == "lower" else mean
 
 
-def _difference(first: _Method, second: _Method, metric: Metric, scores: pd.DataFrame) -> Interval | None:
+def _difference(first: _Method, second: _Method, metric: Metric) -> Interval | None:
     """The metric of one less that of another, over the edits that both have; None without any.
 
     The two sets of rows become one, with parts of two names, so that the same edits, or groups of edits, are
     resampled in both.
     """
-    mine = scores[scores["cell"].isin(first.cells) & scores["metric"].isin(metric.parts)]
-    other = scores[scores["cell"].isin(second.cells) & scores["metric"].isin(metric.parts)]
+    mine, other = (method.rows[method.rows["metric"].isin(metric.parts)] for method in (first, second))
     if not len(mine) or not len(other):
         return None
-    # A seed draws the same groups for both methods, so cells of one seed go together.
-    seeds = {**first.cells, **second.cells}
     both = pd.concat([mine, other.assign(metric=_OTHER + other["metric"].astype("str"))], ignore_index=True)
-    return estimate(both.assign(cell=both["cell"].map(seeds).astype("str")), _less(metric), seed=_SEED)
+    return estimate(both, _less(metric), seed=_SEED)
 
 
 def _less(metric: Metric) -> Metric:
@@ -170,9 +174,9 @@ def _less(metric: Metric) -> Metric:
 def _draw_panel(ax: Axes, group: Panel, metric: Metric, *, has_names: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    names = list(dict.fromkeys(_pair(row) for row in group.rows.itertuples()))
+    names = list(dict.fromkeys(_pair(row) for row in tuples(group.rows)))
     ax.axvline(0, color="#333333", lw=0.8, zorder=1)
-    for row in group.rows[group.rows["metric"] == metric.name].itertuples():
+    for row in tuples(group.rows[group.rows["metric"] == metric.name]):
         y = names.index(_pair(row))
         colour = _SURE if row.ci_low > 0 or row.ci_high < 0 else _UNSURE
         ax.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.4, zorder=2)

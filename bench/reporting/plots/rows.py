@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,7 @@ from bench.reporting.plots.kind import Material
 from bench.reporting.plots.lines import Part
 from bench.reporting.style import WHOLE
 
-__all__ = ["joined", "measured_rows", "named", "undone"]
+__all__ = ["joined", "measured_rows", "named", "tuples", "undone"]
 
 _NUMBERS = ("seeds", "metric", "mean", "ci_low", "ci_high", "n")
 
@@ -27,7 +27,7 @@ def measured_rows(material: Material) -> pd.DataFrame:
     rows = rows[rows["mean"].astype("float64").abs() < math.inf]
     cells = material.tables.cells
     kinds = dict(zip(cells["model"], cells["model_kind"], strict=True)) if "model_kind" in cells else {}
-    rows.insert(rows.columns.get_loc("model") + 1, "model_kind", rows["model"].map(kinds).fillna(""))
+    rows.insert(list(rows.columns).index("model") + 1, "model_kind", rows["model"].map(kinds).fillna(""))
     return rows.reset_index(drop=True)
 
 
@@ -35,6 +35,11 @@ def joined(parts: Sequence[Part]) -> str:
     """Say of which methods the configuration differs along a line; empty for none."""
     methods = dict.fromkeys(one.method for part in parts for one in part.series if one.config == WHOLE)
     return f"the configuration differs along the line (see CSV): {', '.join(methods)}" if methods else ""
+
+
+def tuples(rows: pd.DataFrame) -> Iterator[Any]:
+    """Give the rows as named tuples; pandas knows no types of their columns."""
+    return iter(rows.itertuples())
 
 
 def named(row: Any) -> str:
@@ -48,7 +53,7 @@ def undone(material: Material) -> str:
     if "status" not in cells:
         return ""
     missing = cells[cells["status"] != Status.DONE]
-    told = dict.fromkeys(f"{row.label} on {row.model} ({row.status})" for row in missing.itertuples())
+    told = dict.fromkeys(f"{row.label} on {row.model} ({row.status})" for row in tuples(missing))
     shown = list(told)[:4]
     more = f" and {len(told) - len(shown)} more" if len(told) > len(shown) else ""
     return f"without a result: {', '.join(shown)}{more}" if told else ""

@@ -22,7 +22,7 @@ _GAP = 2.5  # decades; what lies further below all else is shown at the edge, wi
 _ROOM = 1.6  # an axis of durations or sizes goes on by this factor at both ends
 _SPAN = 0.05  # the least span of a plain axis, so that noise does not look like a difference
 _TICKS: Mapping[Side, int] = {"x": 4, "y": 6}  # at most
-_NARROW, _CHARACTER = 0.03, 0.021  # of the axis: least gap between ticks, and what each character adds to it
+_NARROW, _CHARACTER = 0.02, 0.04  # of the axis: least gap between ticks at given places, and a character of one
 _STEPS = ((1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,))  # of a decade, from fine to coarse
 _LONG: tuple[float, ...] = (60, 120, 300, 600, 1800, 3600, 7200, 18_000, 36_000, 86_400, 172_800, 432_000, 864_000)
 
@@ -91,8 +91,7 @@ def set_places(
         ax.set_xlim(low - margin, high + margin)
     kept: list[float] = []
     for place in dict.fromkeys([high, low, *sorted(places)]):  # both ends, then what has room between
-        room = _NARROW + _CHARACTER * len(shown(place))
-        if all(abs(_fraction(ax, place) - _fraction(ax, other)) > room for other in kept):
+        if all(abs(_fraction(ax, place) - _fraction(ax, other)) > _room(shown(place), shown(other)) for other in kept):
             kept.append(place)
     _set_ticks(ax, "x", sorted(kept), shown)
 
@@ -113,6 +112,11 @@ def above_gap(values: Iterable[float]) -> float:
 def short(value: float, unit: Unit) -> str:
     """Print a duration or size as at a tick: `2 s`, not `2.0 s`."""
     return quantity(value, unit).replace(".0 ", " ")
+
+
+def _room(text: str, other: str) -> float:
+    """How far apart two ticks must be so that their texts do not touch, as a fraction of the axis."""
+    return _NARROW + _CHARACTER * (len(text) + len(other)) / 2
 
 
 def _fraction(ax: Axes, place: float) -> float:

@@ -12,7 +12,7 @@ from bench.reporting.plots.figure import empty_drawing, panels
 from bench.reporting.plots.kind import Drawing, Kind, Material
 from bench.reporting.plots.lines import Part, Places, Series, line_figure, series_of
 from bench.reporting.plots.published import note, published_rows, with_published
-from bench.reporting.plots.rows import joined, measured_rows, undone
+from bench.reporting.plots.rows import joined, measured_rows, tuples, undone
 from bench.reporting.plots.wording import counts
 
 __all__ = ["KIND"]
@@ -71,13 +71,13 @@ def _reason(rows: pd.DataFrame, metrics: Sequence[Metric]) -> str:
     if not len(rows):
         return f"no finished cell has {' or '.join(metric.name for metric in metrics)}."
     models = rows.drop_duplicates("model")
-    found = ", ".join(f"{row.model} ({amount(row.x)})" for row in models.itertuples())
+    found = ", ".join(f"{row.model} ({amount(row.x)})" for row in tuples(models))
     return f"scaling needs two sizes of model on the same data; there is {found}."
 
 
 def _sentences(material: Material, drawn: pd.DataFrame, alone: pd.DataFrame, parts: Sequence[Part]) -> list[str]:
     models = drawn.drop_duplicates("model").sort_values("x", kind="stable")
-    names = ", ".join(f"{row.model} {amount(row.x)}" for row in models.itertuples())
+    names = ", ".join(f"{row.model} {amount(row.x)}" for row in tuples(models))
     return [
         f"models: {names}",
         f"bars: 95 % intervals, {counts(drawn)}",

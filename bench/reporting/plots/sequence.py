@@ -24,11 +24,10 @@ from bench.reporting.plots.wording import counts
 __all__ = ["KIND"]
 
 _GROUP = ("model", "dataset", "split", "mode", "dtype", "device", "application")
-_BINS = 8  # stretches of a sequence, at most
+_BINS = 5  # stretches of a sequence, at most
 _SEED = 0  # of the resampling
 _LOG_FROM = 50  # edits, from which on the axis is logarithmic
 _NOW, _FINAL, _LOOK = "now", "at the end", ""
-_DOTS = (1.0, 1.6)  # of the line of what was scored at once
 _COLUMNS = (*IDENTITY, "metric", "when", "x", "mean", "ci_low", "ci_high", "n")
 
 
@@ -53,7 +52,7 @@ def draw(material: Material) -> Drawing:
         values=values, shown="{:,.0f}".format, label="edits made so far", is_log=values[-1] / values[0] >= _LOG_FROM
     )
     sentences = [
-        "dotted: each edit when it has just been made; the other line: at the end of its sequence",
+        "thin: each edit when it has just been made; thick: at the end of its sequence",
         f"means over stretches of a sequence, 95 % intervals over sequences, {counts(rows)}",
         material.settings,
         undone(material),
@@ -75,9 +74,10 @@ def _rows(material: Material) -> Iterator[dict[str, Any]]:
     """A row a method, metric, place and moment, with its interval."""
     cells = material.tables.cells
     done = cells[cells["status"] == Status.DONE] if "status" in cells else cells.iloc[:0]
-    is_sequence = [parse_mode(str(mode)).is_sequential for mode in done["mode"]]
-    for _, members in done[is_sequence].groupby("group", sort=False):
-        length = parse_mode(str(members["mode"].iloc[0])).sequence
+    modes = {mode: parse_mode(mode) for mode in done["mode"].astype("str").unique()}
+    done = done[done["mode"].isin([mode for mode, parsed in modes.items() if parsed.is_sequential])]
+    for _, members in done.groupby("group", sort=False):
+        length = modes[str(members["mode"].iloc[0])].sequence
         scores = material.tables.scores
         scores = scores[scores["cell"].isin(members["key"])]
         identity = {name: members[name].iloc[0] for name in IDENTITY}
@@ -90,8 +90,8 @@ def _rows(material: Material) -> Iterator[dict[str, Any]]:
 
 def _of_looks(rows: pd.DataFrame, metric: Metric) -> Iterator[dict[str, Any]]:
     """By the edits made when the fixed questions were asked."""
-    for step, own in rows.groupby("step"):
-        yield from _estimated(own.assign(step=0), metric, _LOOK, float(step))
+    for step in np.unique(rows["step"].to_numpy(np.int64)):
+        yield from _estimated(rows[rows["step"] == step].assign(step=0), metric, _LOOK, float(step))
 
 
 def _of_edits(rows: pd.DataFrame, metric: Metric, length: int) -> Iterator[dict[str, Any]]:
@@ -120,8 +120,4 @@ def _estimated(rows: pd.DataFrame, metric: Metric, when: str, x: float) -> Itera
 def _lines(rows: pd.DataFrame, material: Material) -> Iterator[Series]:
     for when, own in rows.groupby("when", sort=False):
         for one in series_of(own, material):
-            if when == _NOW:
-                look = one.look._replace(dashes=_DOTS)
-                yield replace(one, look=look, label=f"{one.label} {when}")
-            else:
-                yield replace(one, label=f"{one.label} {when}".strip())
+            yield replace(one, label=f"{one.label} {when}".strip(), is_thin=when == _NOW)
