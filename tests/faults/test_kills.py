@@ -144,11 +144,11 @@ def nursery(tmp_path: Path) -> Iterator[Nursery]:
 
 @pytest.fixture
 def words(model_folder: Callable[[str], Path], toy: Path) -> list[str]:
-    """A run of 24 small cells: fits with a checkpoint after every step, two modes that do or don't share them."""
+    """A run of 16 small cells: fits with a checkpoint after every step, two modes that do or don't share them."""
     fit = "steps=6,edits_per_step=2,validate_every=3,validation_edits=2"
     methods = f"none,mend[{fit},group_size=2],ft[steps=3],mend[{fit},lr=2e-3]"
     places = ["--models", str(model_folder("causal")), "--datasets", "toy", "--plugin", str(toy)]
-    sizes = ["--edits", "4", "--seeds", "3", "--mode", "single,batch:2", "--threads", "1", "--workers", "1"]
+    sizes = ["--edits", "4", "--seeds", "2", "--mode", "single,batch:2", "--threads", "1", "--workers", "1"]
     return ["run", "--methods", methods, *places, *sizes, "--checkpoint-minutes", "0", "--run", "r"]
 
 
