@@ -110,7 +110,8 @@ Change = LowRank | Dense | Replacement
 
 
 def _check_tensors(change: Change) -> None:
-    for tensor in change.tensors:
+    tensors: tuple[object, ...] = change.tensors
+    for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise EditError(f"a {type(change).__name__} takes tensors, and was given a {type(tensor).__name__}.")
 
@@ -136,6 +137,9 @@ Patch = Callable[[Tensor, Tensor, Rows], Tensor]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit(ABC):
     """One change of a model that installs all the requests it was made for.
+
+    In a sequence changes of weights add up; an edit of another kind takes the place of the one before it, and is to
+    stand for all that it remembers.
 
     Args:
         memory: what the editor must be given back with the next edit of a sequence.
@@ -181,7 +185,8 @@ class WeightEdit(Edit):
 
     def __post_init__(self) -> None:
         """Check the kinds of the changes; raises EditError if one is none."""
-        for name, change in self.changes.items():
+        changes: Mapping[str, object] = self.changes  # what they are said to be, and may not be
+        for name, change in changes.items():
             if not isinstance(change, Change):
                 raise EditError(
                     f"an edit changes {name!r} by a {type(change).__name__}; it can be LowRank, Dense or Replacement."

@@ -142,7 +142,8 @@ class Fitting:
     def _costs(self) -> dict[str, float]:
         """Give what all parts have cost: their seconds, and the highest of their peaks."""
         before, now = self._costs_before, self._cost
-        return {
+        reserved = max(before.get("peak_reserved_bytes", 0.0), float(now.peak_reserved_bytes))
+        return ({"peak_reserved_bytes": reserved} if reserved else {}) | {
             "seconds": before.get("seconds", 0.0) + now.seconds,
             "cpu_seconds": before.get("cpu_seconds", 0.0) + now.cpu_seconds,
             "peak_memory_bytes": max(before.get("peak_memory_bytes", 0.0), float(now.peak_memory_bytes)),
