@@ -76,7 +76,7 @@ def test_a_wrong_option_of_run(bench: Bench, options: list[object], words: list[
         (["list", "metods"], "it can be methods, models, datasets, metrics. Did you mean 'methods'?"),
         (["lst", "methods"], "No such command 'lst'. Did you mean 'list'?"),
         (["run", "--method", "none"], "No such option: --method"),
-        (["run"], "Missing option '--methods'"),
+        (["run"], "--methods names nothing"),
         (["run", "--methods", "none", "--edits", "many"], "Invalid value for '--edits'"),
         (["table", "nope"], "there is no run at 'results/nope'"),
         (["plot", "nope"], "there is no run at 'results/nope'"),
