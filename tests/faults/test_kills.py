@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 
 from bench.records.card import read_card
+from bench.records.metrics import METRICS
 from bench.records.run_data import RunData
 from bench.records.status import Status
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 _KILLS = 30
 _PATIENCE_SECONDS = 60.0
-_COST_METRICS = ("edit_seconds", "edit_seconds_amortised", "fit_seconds", "peak_memory_bytes")
+_COSTS = [name for name, metric in METRICS.items() if metric.unit in ("seconds", "bytes")]
 
 _NURSERY = """
 import json, multiprocessing, os, signal, sys
@@ -117,7 +118,7 @@ def tables(run: Path) -> dict[str, pd.DataFrame]:
     assert data.problems == ()
     assert {card.status for card in data.cards.values()} == {Status.DONE}
     where = ["cell", "edit_id", "probe_id", "phase"]
-    summary = data.summary[~data.summary["metric"].isin(_COST_METRICS)]
+    summary = data.summary[~data.summary["metric"].isin(_COSTS)]
     costs = data.costs
     assert not costs.duplicated(["cell", "phase", "edit_id", "measure"]).any()
     return {
