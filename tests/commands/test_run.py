@@ -54,7 +54,8 @@ def test_the_next_command_quotes_brackets_for_the_shell(
     words = shlex.split(last.removeprefix("next: bench "), comments=True)
     again = bench(*words, "--dry-run").out.splitlines()
     assert again[0] == "run r: 6 cells (2 cached, 4 to run); nothing is done, this is a dry run"
-    assert [line.split()[0] for line in again[1:]] == ["sized[size=0.5]"] * 3 + ["sized"] * 3
+    assert [line.split()[0] for line in again[1:-1]] == ["sized[size=0.5]"] * 3 + ["sized"] * 3
+    assert again[-1].startswith("about ")
 
 
 def test_modes_are_rows_of_one_table_and_the_next_command_keeps_them(bench: Bench, options: list[object]) -> None:
