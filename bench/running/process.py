@@ -21,6 +21,7 @@ __all__ = ["WorkerProcess"]
 
 _PROGRESS_SECONDS = 0.2  # between two reports of one worker; faster than the eye gains nothing
 _PATIENCE_SECONDS = 5.0  # for a worker that was asked to end; then it is killed
+_POLL_SECONDS = 0.01  # between two looks at whether it has ended
 _STACK_SECONDS = 1.0  # for a worker that was asked where it is; one that hangs in a system call can not say
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 
@@ -79,7 +80,7 @@ class WorkerProcess:
         self.connection.close()
         if self.attempt is not None:
             self._process.terminate()
-        self._process.join(timeout=_PATIENCE_SECONDS)
+        self._ends()
         self._kill()
         self._said.close()
 
@@ -89,14 +90,21 @@ class WorkerProcess:
         self._said.close()
         self._process, self.connection, self._said = _launched(self._devices)
 
+    def _ends(self) -> bool:
+        """Wait a while for the end of the process, and say whether it has come."""
+        # Process.join(timeout) takes the closing of a file for the end, and a process may close that and go on.
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while self._process.is_alive() and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        return not self._process.is_alive()
+
     def _kill(self) -> None:
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
 
     def _lost(self, attempt: Attempt) -> Outcome:
-        self._process.join(timeout=_PATIENCE_SECONDS)
-        if self._process.is_alive():
+        if not self._ends():
             self._kill()
             return attempt.lost("closed its connection and went on")
         code = self._process.exitcode
