@@ -18,6 +18,7 @@ from bench.records.result import completed, uncompleted
 from bench.records.schema import AnswerRow, CostRow, answers_frame, costs_frame, empty
 from bench.records.status import Status
 from bench.records.store import Store
+from bench.records.summary import IDENTITY
 from bench.reporting import plots
 
 TIMES = {"started": "2026-11-22T10:00:00+00:00", "ended": "2026-11-22T10:00:42+00:00"}
@@ -94,8 +95,9 @@ class MadeTables:
 
     @property
     def cells(self) -> pd.DataFrame:
-        names = ["method", "config", "model", "dataset", "mode"]
-        return self.summary[names].drop_duplicates().assign(status="done", model_kind="causal", seed=0)
+        cells = self.summary[list(IDENTITY)].drop_duplicates().reset_index(drop=True)
+        keys = cells.index.astype("str")
+        return cells.assign(key=keys, group=keys, label=cells["method"], status="done", model_kind="causal", seed=0)
 
 
 @pytest.fixture
