@@ -36,6 +36,7 @@ from bench.running.scoring import measure_unedited
 from bench.running.sequence import edit_in_sequences
 from bench.running.task import Fitted, Message, Outcome, Progress, Task
 from bench.running.trial import Trial
+from bench.running.unedited import Unedited
 
 __all__ = ["CellRun"]
 
@@ -47,7 +48,7 @@ class CellRun:
         task: the cell to compute, perhaps with a fit of its editor, or a part of one.
         lm: its model, unedited.
         dataset: its dataset.
-        known_answers: unedited answers by question set, shared by the cells of a model.
+        unedited: what is known of the unedited model, shared by its cells.
         on_message: told how far it has come, and given the checkpoints of its fit.
     """
 
@@ -56,7 +57,7 @@ class CellRun:
         task: Task,
         lm: LanguageModel,
         dataset: Dataset[Any],
-        known_answers: dict[str, list[Measure]],
+        unedited: Unedited,
         on_message: Callable[[Message], None],
     ) -> None:
         self.cell = task.cell
@@ -66,7 +67,7 @@ class CellRun:
         self.fitted: Fitted | None = None
         self.asked: dict[str, list[Measure]] = {}  # what the unedited model was asked in this cell
         self._dataset = dataset
-        self._known_answers = known_answers
+        self._unedited = unedited
         self._task = task
         self._on_message = on_message
         self._mode = parse_mode(task.cell.mode)
@@ -110,7 +111,8 @@ class CellRun:
             if change is not None:
                 base = measure_unedited(lm, questions, room=self._room)
                 self._rows += inquiries.unedited(lm, known_answers(questions, base), Phase.BASE)
-            self._edit(editor, inquiries)
+            # what is known of the unedited model holds as long as fitting has left it as it was
+            self._edit(editor, inquiries, self._unedited if change is None else Unedited(lm))
         result = completed(
             cell,
             answers=answers_frame(self._rows),
@@ -157,11 +159,12 @@ class CellRun:
         """Measure the unedited model, once for all methods that are asked the same."""
         texts = [f"{q.probe.prompt!r}\t{q.answer!r}" for q in questions]
         key = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-        if key not in self._known_answers:
-            self._known_answers[key] = self.asked[key] = measure_unedited(self.lm, questions, room=self._room)
-        return self._known_answers[key]
+        known = self._unedited.measures
+        if key not in known:
+            known[key] = self.asked[key] = measure_unedited(self.lm, questions, room=self._room)
+        return known[key]
 
-    def _edit(self, editor: Editor[Any], inquiries: Inquiries) -> None:
+    def _edit(self, editor: Editor[Any], inquiries: Inquiries, unedited: Unedited) -> None:
         """Make the edits and score them, in the way of the cell's mode."""
         trial = Trial(
             cell=self.cell,
@@ -171,6 +174,7 @@ class CellRun:
             rows=self._rows,
             costs=self._costs,
             room=self._room,
+            unedited=unedited,
             enter=self._enter,
         )
         if self._mode.is_sequential:

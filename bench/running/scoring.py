@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import groupby
-from typing import NamedTuple
 
 import torch
 
@@ -15,14 +14,14 @@ from bench.editing.request import Text
 from bench.editing.rowwise import Rowwise
 from bench.editing.written import written
 from bench.models.answers import Answers
-from bench.models.encoding import Batch
 from bench.models.generation import MAX_NEW_TOKENS
 from bench.models.language_model import LanguageModel
 from bench.models.measures import divergence
-from bench.models.replay import Kept, untouched_blocks
+from bench.models.replay import untouched_blocks
 from bench.running.measure import Measure
 from bench.running.questions import MOST_ROWS, Question, plan_batches
 from bench.running.room import Room
+from bench.running.unedited import Unedited
 
 __all__ = ["APPLICATIONS", "applied", "measure_edited", "measure_unedited", "speak"]
 
@@ -69,6 +68,7 @@ def measure_edited(
     *,
     application: str,
     room: Room | None = None,
+    unedited: Unedited | None = None,
     earlier: Installed | None = None,
 ) -> list[Measure]:
     """Measure the answers under edits, one a question.
@@ -80,9 +80,10 @@ def measure_edited(
         owner: for each question the place of its edit.
         application: `factored` or `written`.
         room: what is known of the memory.
+        unedited: what is known of the model without edits, shared by all that ask the same.
         earlier: what a sequence has written into the model; it is lifted where the unedited model is asked.
     """
-    room = room or Room()
+    room, unedited = room or Room(), unedited or Unedited(lm)
     encoded = [
         lm.encoder.encode(edits[e].rewrite(q.probe.prompt), q.answer) for q, e in zip(questions, owner, strict=True)
     ]
@@ -92,10 +93,11 @@ def measure_edited(
 
     def together(indices: Sequence[int]) -> list[Measure]:
         batch = lm.collate([encoded[i] for i in indices])
-        before = _Before()
-        if questions[indices[0]].is_compared:  # then all of them are
-            with earlier.lifted() if earlier else nullcontext():
-                before = _before(lm, [questions[i] for i in indices], batch, [edits[owner[i]] for i in indices], depths)
+        pairs = [(questions[i].probe.prompt, questions[i].answer) for i in indices]
+        is_rewritten = any(edits[owner[i]].rewrite(pair[0]) != pair[0] for i, pair in zip(indices, pairs, strict=True))
+        is_compared = questions[indices[0]].is_compared  # then all of them are
+        with earlier.lifted() if earlier else nullcontext():
+            before = unedited.before(pairs, None if is_rewritten else batch, depths, is_compared=is_compared)
         edit_of_row = torch.tensor([owner[i] for i in indices], device=lm.device)
         with nullcontext(rowwise) if rowwise else applied(lm, edits, application) as model:
             answers = model.answers(batch, edit_of_row, kept=before.kept)
@@ -141,35 +143,8 @@ def speak(
     return [texts[i] for i in range(len(questions))]
 
 
-class _Before(NamedTuple):
-    """The unedited answers to a batch, and what the blocks below all edits gave for it, where these are wanted."""
-
-    answers: Answers | None = None
-    kept: Kept | None = None
-
-
 def _chunks(indices: Sequence[int], size: int) -> list[Sequence[int]]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
-
-
-def _before(
-    lm: LanguageModel, questions: Sequence[Question], batch: Batch, edits: Sequence[Edit], depths: tuple[int, ...]
-) -> _Before:
-    """Answer a batch with the unedited model, under the prompts as they were before any edit rewrote them.
-
-    Args:
-        lm: the model, unedited.
-        questions: one a row of the batch.
-        batch: as the edited model reads it.
-        edits: one a row.
-        depths: how many blocks lie below all edits.
-    """
-    prompts = [question.probe.prompt for question in questions]
-    if any(edit.rewrite(prompt) != prompt for edit, prompt in zip(edits, prompts, strict=True)):
-        pairs = [(prompt, question.answer) for prompt, question in zip(prompts, questions, strict=True)]
-        return _Before(lm.answers(lm.batch(pairs), is_sparse=True))
-    kept = lm.keep(batch, depths)
-    return _Before(lm.answers(batch, kept=kept, is_sparse=True), kept)
 
 
 def _measures(answers: Answers, before: Answers | None) -> list[Measure]:

@@ -21,6 +21,7 @@ from bench.running.inquiry import Inquiries, Inquiry
 from bench.running.room import Room
 from bench.running.rows import answer_rows
 from bench.running.scoring import measure_edited, speak
+from bench.running.unedited import Unedited
 
 __all__ = ["Enter", "Trial", "check_edit", "edit_generator"]
 
@@ -44,6 +45,7 @@ class Trial:
         rows: answers, appended to as they come.
         costs: noted as they come.
         room: what is known of the memory.
+        unedited: what is known of the base without edits.
         enter: told what begins.
     """
 
@@ -54,6 +56,7 @@ class Trial:
     rows: list[AnswerRow]
     costs: Costs
     room: Room
+    unedited: Unedited
     enter: Enter
 
     def ask(
@@ -75,7 +78,16 @@ class Trial:
             earlier: what a sequence has written into the model.
         """
         lm, asked = self.lm, inquiry.questions
-        measures = measure_edited(lm, asked, edits, owner, application=application, room=self.room, earlier=earlier)
+        measures = measure_edited(
+            lm,
+            asked,
+            edits,
+            owner,
+            application=application,
+            room=self.room,
+            unedited=self.unedited,
+            earlier=earlier,
+        )
         spoken = [i for i, question in enumerate(asked) if question.is_generated]
         outputs: dict[int, str] = {}
         if spoken:

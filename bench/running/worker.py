@@ -24,11 +24,11 @@ from bench.records.result import uncompleted
 from bench.records.status import Status
 from bench.running.clock import measured
 from bench.running.environment import environment
-from bench.running.measure import Measure
 from bench.running.runner import CellRun
 from bench.running.surroundings import Surroundings, seeded, surroundings
 from bench.running.task import Message, Outcome, Progress, Task
 from bench.running.traces import Traces
+from bench.running.unedited import Unedited
 
 __all__ = ["CHECK", "Worker"]
 
@@ -47,6 +47,7 @@ class _Loaded(NamedTuple):
     key: tuple[object, ...]
     lm: LanguageModel
     traces: Traces
+    unedited: Unedited
 
 
 class Worker:
@@ -59,7 +60,6 @@ class Worker:
     def __init__(self, on_message: Callable[[Message], None] = lambda message: None) -> None:
         self._on_message = on_message
         self._loaded: _Loaded | None = None
-        self._known_answers: dict[str, list[Measure]] = {}
 
     def run(self, task: Task) -> Outcome:
         """Compute one cell; whatever goes wrong becomes its status. Only KeyboardInterrupt passes.
@@ -102,9 +102,9 @@ class Worker:
         for path in task.plugins:
             registry.add_file(path)
         with measured(torch.device(cell.device)) as load_cost:
-            lm = self._model(cell)
-        self._known_answers.update(task.known_answers)
-        run = CellRun(task, lm, _dataset(cell, lm.kind), self._known_answers, self._on_message)
+            _, lm, _, unedited = self._model(cell)
+        unedited.measures.update(task.known_answers)
+        run = CellRun(task, lm, _dataset(cell, lm.kind), unedited, self._on_message)
         run.spent("load", load_cost)
         return run
 
@@ -123,7 +123,7 @@ class Worker:
         except Exception as error:  # a GPU whose kernel has failed, a model that was taken to pieces: damage for sure
             return [f"the model so that it can not be read any more ({type(error).__name__}: {error})"]
 
-    def _model(self, cell: Cell) -> LanguageModel:
+    def _model(self, cell: Cell) -> _Loaded:
         options = LoadOptions(
             revision=cell.model_revision,
             is_chat=cell.chat,
@@ -134,12 +134,11 @@ class Worker:
         key = (cell.model, cell.model_digest, cell.dtype, cell.device, options)
         if self._loaded is None or self._loaded.key != key:
             self._loaded = None  # let go of the old one first
-            self._known_answers.clear()
             lm = load_model(cell.model, device=cell.device, dtype=cell.dtype, options=options)
             if lm.identity != cell.model_digest:
                 raise ModelError(f"model {cell.model!r} changed on disk while the run was going on. Start it again.")
-            self._loaded = _Loaded(key, lm, Traces(lm))
-        return self._loaded.lm
+            self._loaded = _Loaded(key, lm, Traces(lm), Unedited(lm))
+        return self._loaded
 
 
 def _dataset(cell: Cell, kind: ModelKind) -> Dataset[object]:
