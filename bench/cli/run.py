@@ -76,15 +76,19 @@ def run(
     ] = False,
     chat: Annotated[bool, typer.Option("--chat", help="Put prompts into the model's chat template.")] = False,
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, or mps (unproven); auto takes a CUDA GPU if there is one.")
+        str, typer.Option(help="auto, cpu, cuda, or mps (unproven); auto takes a CUDA GPU if this machine has one.")
     ] = "auto",
     dtype: Annotated[
         str,
         typer.Option(help="Of the weights, separated by commas: fp32, bf16, fp16, or auto: as each model has them."),
     ] = "fp32",
     gpus_per_cell: Annotated[
-        int, typer.Option(help="GPUs that hold one model together (unproven, needs accelerate).")
-    ] = 1,
+        float,
+        typer.Option(
+            help="GPUs that hold one model together (unproven, needs accelerate); with --engine ray also a fraction: "
+            "at 0.5 two cells share a GPU, its memory and its time, so that their seconds are no costs to compare."
+        ),
+    ] = 1.0,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that a model brings with it.")
     ] = False,
@@ -103,7 +107,11 @@ def run(
     results: Results = Path("results"),
     plugin: Plugins = None,
     workers: Annotated[
-        int, typer.Option(help="Worker processes; 0: one a GPU (see --gpus-per-cell), or one on the CPU.")
+        int,
+        typer.Option(
+            help="Worker processes; 0: one a GPU (see --gpus-per-cell), or one on the CPU; with Ray, as many as its "
+            "cluster has room for."
+        ),
     ] = 0,
     devices: Annotated[
         str, typer.Option(help="Numbers of the GPUs to use, separated by commas, dealt out to the workers; empty: all.")
@@ -119,6 +127,20 @@ def run(
         typer.Option(help="Seconds of wall-clock time after which a cell is ended, loading its model included."),
     ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="local: workers on this machine; ray: on a Ray cluster (needs editbench[ray]), a cell with --threads "
+            "CPUs, or with a CPU and --gpus-per-cell GPUs."
+        ),
+    ] = "local",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Of the Ray cluster: auto, if this machine belongs to it, or HOST:PORT of its head; empty: a Ray of "
+            "this run's own on this machine."
+        ),
+    ] = "",
     in_process: Annotated[bool, typer.Option("--in-process", help="No worker processes, for debugging.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Compute cells that failed again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -153,6 +175,8 @@ def run(
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
         gpus_per_cell=gpus_per_cell,
+        engine=engine,
+        address=address,
         is_in_process=in_process,
         retries_failed=retry_failed,
         is_dry=dry_run,

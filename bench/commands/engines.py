@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, nearest
 from bench.running.devices import deal_gpus
 from bench.running.engine import Engine, InProcessEngine, LocalEngine
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from bench.commands.run import RunOptions
 
 __all__ = ["choose_engine"]
+
+_ENGINES = ("local", "ray")
 
 
 def choose_engine(options: RunOptions, device: str) -> Engine:
@@ -32,11 +34,15 @@ def choose_engine(options: RunOptions, device: str) -> Engine:
         raise ConfigError(f"--timeout is {options.timeout:g}; it must be above 0 seconds. Leave it out for no limit.")
     if device != "cuda" and options.devices:
         raise ConfigError(f"--devices names GPUs, and cells are computed on {device}. Leave it out.")
-    if device != "cuda" and options.gpus_per_cell > 1:
+    if options.engine not in _ENGINES:
         raise ConfigError(
-            f"--gpus-per-cell is {options.gpus_per_cell}; torch finds no GPU here, or --device is not cuda: cells are "
-            f"computed on {device}. Leave it out."
+            f"--engine is {options.engine!r}; it can be {', '.join(_ENGINES)}.{nearest(options.engine, _ENGINES)}"
         )
+    if options.address and options.engine != "ray":
+        raise ConfigError(f"--address is of a Ray cluster, and --engine is {options.engine!r}. Give --engine ray.")
+    _check_gpus_per_cell(options, device)
+    if options.engine == "ray":
+        return _ray(options)
     if options.is_in_process:
         return _in_process(options)
     shares = _shares(options) if device == "cuda" else None
@@ -44,6 +50,43 @@ def choose_engine(options: RunOptions, device: str) -> Engine:
         options.workers or len(shares or [device]),
         timeout_seconds=options.timeout,
         devices=shares,
+    )
+
+
+def _check_gpus_per_cell(options: RunOptions, device: str) -> None:
+    gpus = options.gpus_per_cell
+    if not (0 < gpus < 1 or (gpus >= 1 and float(gpus).is_integer())):  # NaN is neither
+        raise ConfigError(
+            f"--gpus-per-cell is {gpus:g}; it must be a whole number of at least 1, or with --engine ray a fraction."
+        )
+    if device != "cuda" and gpus != 1:
+        raise ConfigError(
+            f"--gpus-per-cell is {gpus:g}; torch finds no GPU here, or --device is not cuda: cells are "
+            f"computed on {device}. Leave it out."
+        )
+    if gpus < 1 and options.engine != "ray":
+        raise ConfigError(
+            f"--gpus-per-cell is {gpus:g}, and only --engine ray shares GPUs out by parts. With --engine local, ask "
+            "for more --workers than there are GPUs."
+        )
+
+
+def _ray(options: RunOptions) -> Engine:
+    if options.is_in_process:
+        raise ConfigError("--in-process needs no engine, and --engine is 'ray'. Leave one out.")
+    if options.devices:
+        raise ConfigError("--devices is what local workers see; Ray deals out its own GPUs. Leave it out.")
+    try:
+        from bench.running.ray_engine import RayEngine
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise ConfigError("--engine ray needs Ray, which is missing. Run `pip install 'editbench[ray]'`.") from error
+    return RayEngine(
+        options.workers,
+        address=options.address,
+        gpus_per_cell=options.gpus_per_cell,
+        timeout_seconds=options.timeout,
     )
 
 
@@ -58,4 +101,4 @@ def _in_process(options: RunOptions) -> Engine:
 def _shares(options: RunOptions) -> list[str]:
     import torch
 
-    return deal_gpus(options.devices, torch.cuda.device_count(), at_once=options.gpus_per_cell)
+    return deal_gpus(options.devices, torch.cuda.device_count(), at_once=int(options.gpus_per_cell))

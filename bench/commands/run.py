@@ -67,7 +67,9 @@ class RunOptions:
     chat: bool = False
     trust_remote_code: bool = False
     allow_pickle: bool = False
-    gpus_per_cell: int = 1
+    gpus_per_cell: float = 1.0
+    engine: str = "local"
+    address: str = ""
     is_in_process: bool = False
     retries_failed: bool = False
     is_dry: bool = False
@@ -125,7 +127,7 @@ def _sweep(options: RunOptions) -> Sweep:
         edits=options.edits,
         seeds=options.seeds,
         sets=options.sets,
-        device=_device(options.device),
+        device=_device(options.device, is_elsewhere=bool(options.address)),
         dtypes=options.dtypes,
         application=options.application,
         split=options.split,
@@ -135,20 +137,21 @@ def _sweep(options: RunOptions) -> Sweep:
         known_only=options.known_only,
         loading=LoadOptions(
             is_chat=options.chat,
-            gpus=options.gpus_per_cell,
+            gpus=max(1, int(options.gpus_per_cell)),  # a model on a part of a GPU is on one
             runs_remote_code=options.trust_remote_code,
             reads_pickle=options.allow_pickle,
         ),
     )
 
 
-def _device(name: str) -> str:
+def _device(name: str, *, is_elsewhere: bool = False) -> str:
+    """Resolve `auto`, and check what this machine has, unless cells are computed elsewhere."""
     import torch
 
     if name not in _DEVICES:
         raise ConfigError(f"--device is {name!r}; it can be {', '.join(_DEVICES)}.{nearest(name, _DEVICES)}")
     has_gpu = torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
+    if name == "cuda" and not has_gpu and not is_elsewhere:
         raise ConfigError("--device is 'cuda' and torch finds no GPU here. Use --device cpu, or auto.")
     if name == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("--device is 'mps' and torch finds no Apple GPU here. Use --device cpu, or auto.")
@@ -217,11 +220,13 @@ def _given(options: RunOptions) -> list[str]:
         "threads",
         "timeout",
         "gpus_per_cell",
+        "engine",
+        "address",
     ):
         value = getattr(options, field)
         if value != getattr(usual, field):
             option = f"--{_OPTIONS.get(field, field).replace('_', '-')}"
-            words += [option, ",".join(value) if isinstance(value, tuple) else str(value)]
+            words += [option, ",".join(value) if isinstance(value, tuple) else str(value).removesuffix(".0")]
     for field in ("known_only", "chat", "trust_remote_code", "allow_pickle"):
         words += [f"--{field.replace('_', '-')}"] if getattr(options, field) else []
     for option, values in (("--set", options.sets), ("--plugin", options.plugins)):

@@ -1,8 +1,7 @@
-"""Engines: where cells are computed. `local` keeps warm worker processes on this machine."""
+"""Engines: where cells are computed. `local` keeps warm worker processes on this machine; `ray` is in ray_engine.py."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import wait
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 from bench.records.cell import Cell
 from bench.running.process import WorkerProcess
 from bench.running.task import Message, Outcome, Task
+from bench.running.team import work_through
 
 __all__ = ["Engine", "InProcessEngine", "LocalEngine"]
 
@@ -72,50 +72,18 @@ class LocalEngine:
         self, cells: Sequence[Cell], task: Callable[[Cell], Task | None], on_message: Callable[[Message], None]
     ) -> Generator[tuple[Cell, Outcome], None, None]:
         """Compute cells; closing the iterator ends all workers."""
-        waiting = deque(cells)
         team: list[WorkerProcess] = []
         try:
             for number in range(min(self._workers, len(cells))):
                 team.append(WorkerProcess(self._devices[number % len(self._devices)] if self._devices else None))
-            while waiting or any(member.attempt for member in team):
-                for member in team:
-                    if member.attempt is None and (turn := _next(waiting, task)) is not None:
-                        member.start(turn, self._timeout)
-                for member in _said_something(team):
-                    message = member.receive()
-                    if isinstance(message, Outcome):
-                        yield _done(member), message
-                    else:
-                        on_message(message)
-                for member in team:
-                    if member.is_overdue:
-                        outcome = member.stop()
-                        yield _done(member), outcome
+            yield from work_through(cells, task, on_message, team, _listen, self._timeout)
         finally:
             for member in team:
                 member.end()
 
 
-def _next(waiting: deque[Cell], task: Callable[[Cell], Task | None]) -> Task | None:
-    """Take the first cell out of those that wait whose turn has come; None if there is none."""
-    for cell in waiting:
-        if (found := task(cell)) is not None:
-            waiting.remove(cell)
-            return found
-    return None
-
-
-def _said_something(team: Sequence[WorkerProcess]) -> list[WorkerProcess]:
-    """Wait until a worker has said something, or until one is overdue."""
+def _listen(team: Sequence[WorkerProcess], seconds: float | None) -> list[WorkerProcess]:
+    """Wait until a worker has said something, so many seconds at most."""
     busy = {member.connection: member for member in team if member.attempt}
-    left = [member.attempt.seconds_left() for member in busy.values() if member.attempt]
-    soonest = min((seconds for seconds in left if seconds is not None), default=None)
-    ready = wait(list(busy), timeout=None if soonest is None else max(0.0, soonest))
+    ready = wait(list(busy), timeout=seconds)
     return [busy[connection] for connection in ready]  # type: ignore[index]  # wait gives back what it was given
-
-
-def _done(member: WorkerProcess) -> Cell:
-    """Free a worker of its cell."""
-    assert member.attempt is not None
-    cell, member.attempt = member.attempt.cell, None
-    return cell

@@ -15,11 +15,11 @@ from multiprocessing.context import SpawnProcess
 from typing import NamedTuple
 
 from bench.running.attempt import Attempt
-from bench.running.task import Message, Outcome, Progress, Task
+from bench.running.reports import thinned
+from bench.running.task import Message, Outcome, Task
 
 __all__ = ["WorkerProcess"]
 
-_PROGRESS_SECONDS = 0.2  # between two reports of one worker; faster than the eye gains nothing
 _PATIENCE_SECONDS = 5.0  # for a worker that was asked to end; then it is killed
 _POLL_SECONDS = 0.01  # between two looks at whether it has ended
 _STACK_SECONDS = 1.0  # for a worker that was asked where it is; one that hangs in a system call can not say
@@ -37,6 +37,11 @@ class WorkerProcess:
         self.attempt: Attempt | None = None
         self._devices = devices
         self._process, self.connection, self._said = _launched(devices)
+
+    @property
+    def is_free(self) -> bool:
+        """Say whether it can be given a cell."""
+        return self.attempt is None
 
     @property
     def is_overdue(self) -> bool:
@@ -183,18 +188,7 @@ def _serve(connection: Connection, said: Connection) -> None:
     faulthandler.register(signal.SIGUSR1, said.fileno(), all_threads=False)
     from bench.running.worker import Worker
 
-    last = ("", 0.0)  # phase and time of the last report
-
-    def report(message: Message) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if not isinstance(message, Progress):
-            connection.send(message)
-        elif message.done == 0 or message.phase != last[0] or now - last[1] >= _PROGRESS_SECONDS:
-            last = (message.phase, now)
-            connection.send(message)
-
-    worker = Worker(report)
+    worker = Worker(thinned(connection.send))
     try:
         while True:
             connection.send(outcome := worker.run(connection.recv()))
