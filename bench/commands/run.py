@@ -137,7 +137,9 @@ def _sweep(options: RunOptions) -> Sweep:
         known_only=options.known_only,
         loading=LoadOptions(
             is_chat=options.chat,
-            gpus=max(1, int(options.gpus_per_cell)),  # a model on a part of a GPU is on one
+            gpus=int(options.gpus_per_cell)
+            if options.gpus_per_cell >= 1
+            else 1,  # a model on a part of a GPU is on one
             runs_remote_code=options.trust_remote_code,
             reads_pickle=options.allow_pickle,
         ),

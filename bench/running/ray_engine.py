@@ -73,7 +73,8 @@ class RayEngine:
                     member.end()
 
     def _size(self, share: _Share) -> int:
-        room = sum(share.room(node["Resources"]) for node in ray.nodes() if node["Alive"])
+        cluster: Any = ray  # this function of Ray has no types
+        room = sum(share.room(node["Resources"]) for node in cluster.nodes() if node["Alive"])
         if room:
             return self._workers or room
         lacks = f"no node of the Ray cluster has {share}"

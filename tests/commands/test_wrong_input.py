@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ Said = Any  # conftest.Said; what a command came to
         (["--timeout", "nan"], "--timeout is nan; it must be above 0 seconds."),
         (["--timeout", "9", "--in-process"], "--timeout ends a worker process, and with --in-process there is none."),
         (["--devices", "0"], "--devices names GPUs, and cells are computed on cpu."),
+        (["--engine", "rya"], "--engine is 'rya'; it can be local, ray. Did you mean 'ray'"),
+        (["--engine", "ray"], "--in-process needs no engine, and --engine is 'ray'"),
+        (["--address", "auto"], "--address is of a Ray cluster, and --engine is 'local'. Give --engine ray"),
+        (["--gpus-per-cell", "0"], "--gpus-per-cell is 0; it must be a whole number of at least 1, or .* a fraction"),
+        (["--gpus-per-cell", "1.5"], "--gpus-per-cell is 1.5; it must be a whole number"),
+        (["--gpus-per-cell", "nan"], "--gpus-per-cell is nan; it must be a whole number"),
         (["--checkpoint-minutes", "-1"], "--checkpoint-minutes is -1; it must be at least 0"),
         (["--checkpoint-minutes", "nan"], "--checkpoint-minutes is nan; it must be at least 0"),
         (["--methods", "mend", "--set", "mend.micro_batch=-1"], "mend.micro_batch='-1': input should be greater"),
@@ -67,6 +74,19 @@ def test_a_wrong_option_of_run(bench: Bench, options: list[object], words: list[
     assert said.code == 2
     assert said.out == ""
     assert re.fullmatch(rf"bench: .*{message}.*\n", said.err), said.err
+    assert not Path("out").exists()
+
+
+def test_without_ray_its_engine_says_what_to_install(
+    bench: Bench, options: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were missing
+    monkeypatch.delitem(sys.modules, "bench.running.ray_engine", raising=False)
+
+    said = bench(*[word for word in options if word != "--in-process"], "--engine", "ray")
+
+    assert said.code == 2
+    assert said.err == "bench: --engine ray needs Ray, which is missing. Run `pip install 'editbench[ray]'`.\n"
     assert not Path("out").exists()
 
 

@@ -3,12 +3,12 @@
     python tests/perf/scaling.py make BIG/run --cells 10000 --edits 1000 --seeds 5
     python tests/perf/scaling.py open BIG/run
     python tests/perf/scaling.py check BIG/run
-    python tests/perf/scaling.py overhead --cells 100
+    python tests/perf/scaling.py overhead --cells 100 --engine ray
 
 `make` writes cells as a driver does, but of invented answers, the same for all, and without syncing. `open` times what
 `bench table` does, in a process of its own, without an index and with one, and its peak memory; `check` times what
-comes before a run goes on. `overhead` computes small cells of the control on a tiny model, and says how long the worker
-waits between two of them.
+comes before a run goes on. `overhead` computes small cells of the control on a tiny model, and says how long a local
+worker, or an actor of Ray, waits between two of them.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from bench.records.result import completed
 from bench.records.schema import AnswerRow, CostRow, answers_frame, costs_frame, to_arrow
 from bench.records.spent import spent
 from bench.records.status import Status
+from bench.running.engine import Engine, LocalEngine
 from bench.running.task import Message, Outcome, Task
 
 app = typer.Typer(add_completion=False)
@@ -105,11 +106,14 @@ def check(folder: Path) -> None:
 
 
 @app.command()
-def overhead(cells: Annotated[int, typer.Option(help="How many.")] = 100) -> None:
-    """Say what a warm worker's driver spends between cells that take no time."""
+def overhead(
+    cells: Annotated[int, typer.Option(help="How many.")] = 100,
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    address: Annotated[str, typer.Option(help="Of a Ray cluster; empty: one of this command's own.")] = "",
+) -> None:
+    """Say how long a warm worker waits between two small cells, for the driver and for what is sent."""
     from bench.records.store import Store
     from bench.running.driver import run_sweep, survey
-    from bench.running.engine import LocalEngine
     from bench.running.heartbeat import Heartbeat
     from bench.running.sweep import Sweep, plan
 
@@ -121,37 +125,63 @@ def overhead(cells: Annotated[int, typer.Option(help="How many.")] = 100) -> Non
     planned = plan(sweep)
     store.start("r", sweep.to_toml())
     todo = survey(planned, store, "r")
-    idle: list[float] = []
-
-    class Watched(LocalEngine):
-        """Notes how long a worker waits, from its outcome to its next task."""
-
-        def run(
-            self, cells: Sequence[Cell], task: Callable[[Cell], Task | None], on_message: Callable[[Message], None]
-        ) -> Generator[tuple[Cell, Outcome], None, None]:
-            since: list[float] = []
-
-            def timed(cell: Cell) -> Task | None:
-                found = task(cell)
-                idle.extend(time.perf_counter() - begun for begun in since)
-                since.clear()
-                return found
-
-            for found in super().run(cells, timed, on_message):
-                since.append(time.perf_counter())
-                yield found
-
+    watched = _Watched(_engine(engine, address))
     started = time.perf_counter()
     with Heartbeat(store.run_folder("r"), {cell.key: cell for cell in todo.to_run}) as observer:
-        cards = run_sweep(sweep, todo, store, "r", Watched(1), observer)
+        cards = run_sweep(sweep, todo, store, "r", watched, observer)
     seconds = time.perf_counter() - started
     assert all(card.status == Status.DONE for card in cards)
-    waits = 1000 * np.array(idle)
     print(
-        f"{cells} cells in {seconds:.1f} s, the worker's start included; between two cells the driver took "
-        f"{np.median(waits):.1f} ms (median), {np.quantile(waits, 0.95):.1f} ms (p95)"
+        f"{cells} cells with {engine} in {seconds:.1f} s, the worker's start included\n"
+        f"from outcome to outcome: {_milliseconds(np.diff(watched.outcomes))}\n"
+        f"of that, from an outcome to the next task, in the driver: {_milliseconds(watched.idle)}\n"
+        f"and from a task to the worker's first word: {_milliseconds(watched.first_words[1:])}"
     )
     shutil.rmtree(folder)
+
+
+class _Watched:
+    """An engine with one worker, of which it is noted when it gives and gets what."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.outcomes: list[float] = []  # when they came
+        self.idle: list[float] = []  # seconds from an outcome to the next task
+        self.first_words: list[float] = []  # seconds from a task to the first message
+
+    def run(
+        self, cells: Sequence[Cell], task: Callable[[Cell], Task | None], on_message: Callable[[Message], None]
+    ) -> Generator[tuple[Cell, Outcome], None, None]:
+        sent = 0.0
+
+        def timed(cell: Cell) -> Task | None:
+            nonlocal sent
+            found = task(cell)
+            sent = time.perf_counter()
+            self.idle += [sent - self.outcomes[-1]] if self.outcomes else []
+            return found
+
+        def heard(message: Message) -> None:
+            if len(self.first_words) == len(self.outcomes):
+                self.first_words.append(time.perf_counter() - sent)
+            on_message(message)
+
+        for found in self._engine.run(cells, timed, heard):
+            self.outcomes.append(time.perf_counter())
+            yield found
+
+
+def _engine(name: str, address: str) -> Engine:
+    if name == "local":
+        return LocalEngine(1)
+    from bench.running.ray_engine import RayEngine
+
+    return RayEngine(1, address=address)
+
+
+def _milliseconds(seconds: Sequence[float] | np.ndarray) -> str:
+    values = 1000 * np.array(seconds)
+    return f"{np.median(values):.0f} ms (median), {np.quantile(values, 0.95):.0f} ms (p95)"
 
 
 def _answers(edits: int) -> pd.DataFrame:

@@ -170,7 +170,7 @@ def test_the_end_of_the_driver_leaves_no_process(
     child = subprocess.Popen(
         command,
         cwd=tmp_path,
-        env=os.environ | mark,
+        env=os.environ | mark | {"COLUMNS": "200"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
