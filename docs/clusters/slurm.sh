@@ -19,7 +19,7 @@ export RAY_USAGE_STATS_ENABLED=0
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) # this script runs there
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p) # this script runs there
 port=$((20000 + SLURM_JOB_ID % 10000))
 resources=(--num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "${SLURM_GPUS_ON_NODE:-0}")
 trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
